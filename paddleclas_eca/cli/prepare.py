@@ -1,0 +1,162 @@
+"""``paddleclas-eca prepare``: write a data set, or its label lists, in PaddleClas's form."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+from ..data import prepare_digits, prepare_imagenet
+from .command import Command
+
+# Where the configuration files of this project look for the data sets.
+_DIGITS_FOLDER = Path("dataset/digits")
+_IMAGENET_FOLDER = Path("dataset/ILSVRC2012")
+_IMAGENET_CLASSES = 1000
+
+
+class _DataSet(NamedTuple):
+    """A data set that can be prepared.
+
+    ``add_arguments`` declares its options besides ``--overwrite``; ``prepare`` does the work
+    and returns what to print.
+    """
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    prepare: Callable[[argparse.Namespace], str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the data sets and their options to the parser of this command."""
+    data_sets = parser.add_subparsers(dest="data_set", metavar="DATASET", required=True)
+    for name, data_set in _DATA_SETS.items():
+        data_set_parser = data_sets.add_parser(name, help=data_set.help, description=data_set.help)
+        data_set.add_arguments(data_set_parser)
+        data_set_parser.add_argument(
+            "--overwrite",
+            action="store_true",
+            help="replace files that are there with other content",
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare the data set that was asked for, and print what to do with it.
+
+    Raises:
+        UserError: the data set cannot be prepared; nothing that was there is lost.
+    """
+    print(_DATA_SETS[args.data_set].prepare(args))
+    return 0
+
+
+def _add_digits_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=_DIGITS_FOLDER,
+        metavar="DIR",
+        help="folder to write to (default: %(default)s)",
+    )
+
+
+def _prepare_digits(args: argparse.Namespace) -> str:
+    summary = prepare_digits(args.output, overwrite=args.overwrite)
+    overrides = []
+    if not _same(summary.root, _DIGITS_FOLDER):
+        overrides = _data_overrides(summary.root, summary.train_list, summary.val_list)
+    state = "written" if summary.written else "already there and complete, nothing written"
+    return "\n".join(
+        [
+            f"{summary.root}: {summary.train_images} training and {summary.val_images} "
+            f"validation images with their lists; {state}.",
+            _next_step("paddleclas-eca train -c digits/ECA_ResNet18", overrides),
+        ]
+    )
+
+
+def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "root", type=Path, metavar="ROOT", help="ImageNet folder, with train/ and val/"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder to write the lists to (default: ROOT)"
+    )
+    parser.add_argument(
+        "--devkit",
+        type=Path,
+        metavar="DIR",
+        help="unpacked ILSVRC2012_devkit_t12, for validation images that are not in class "
+        "folders (default: the one in ROOT)",
+    )
+
+
+def _prepare_imagenet(args: argparse.Namespace) -> str:
+    summary = prepare_imagenet(
+        args.root, output=args.output, devkit=args.devkit, overwrite=args.overwrite
+    )
+    lists = summary.train_list, summary.val_list
+    overrides = []
+    if not all(_same(path, _IMAGENET_FOLDER) for path in (summary.root, lists[0].parent)):
+        overrides = _data_overrides(summary.root, *lists)
+    if summary.classes != _IMAGENET_CLASSES:
+        overrides.append(f"Arch.class_num={summary.classes}")
+    state = "written" if summary.written else "already there, unchanged"
+    return "\n".join(
+        [
+            f"{summary.root}: {summary.train_images} training and {summary.val_images} "
+            f"validation images of {summary.classes} classes; files or folders that are no "
+            f"part of them: {summary.ignored}, ignored.",
+            *(f"Warning: {warning}" for warning in summary.warnings),
+            f"{lists[0]} and {lists[1].name}: {state}.",
+            _next_step(
+                "python -m paddle.distributed.launch tools/train.py "
+                "-c ppcls_configs/ECA_ResNet50.yaml",
+                overrides,
+            ),
+        ]
+    )
+
+
+def _data_overrides(root: Path, train_list: Path, val_list: Path) -> list[str]:
+    return [
+        f"DataLoader.{loader}.dataset.{key}={_as_value(path)}"
+        for loader, label_list in (("Train", train_list), ("Eval", val_list))
+        for key, path in (("image_root", root), ("cls_label_path", label_list))
+    ]
+
+
+def _as_value(path: Path) -> str:
+    # PaddleClas evaluates values as Python where it can: a folder named 10 would be a number.
+    return str(path) if path.is_absolute() else f"./{path}"
+
+
+def _next_step(command: str, overrides: list[str]) -> str:
+    options = [f"-o {shlex.quote(override)}" for override in overrides]
+    return "Next:\n  " + " \\\n    ".join([command, *options])
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve()
+
+
+_DATA_SETS = {
+    "digits": _DataSet(
+        "write scikit-learn's 1,797 handwritten digits as images; needs no download",
+        _add_digits_arguments,
+        _prepare_digits,
+    ),
+    "imagenet": _DataSet(
+        "write the label lists of an ILSVRC2012 folder, or of a subset of its classes",
+        _add_imagenet_arguments,
+        _prepare_imagenet,
+    ),
+}
+
+COMMAND = Command(
+    "prepare",
+    "write a data set, or the label lists of one, in PaddleClas's form",
+    add_arguments,
+    run,
+)
