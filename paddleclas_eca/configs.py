@@ -1,0 +1,132 @@
+"""The configuration files that come with the package, and how they are named and read."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import UserError, suggestion
+
+FOLDER = "ppcls_configs"
+_WORDS = {"true": True, "false": False, "null": None}
+
+
+def resource_root() -> Path:
+    """Folder that holds ``ppcls_configs``: this package when installed, else the repository."""
+    package = Path(__file__).resolve().parent
+    return package if (package / FOLDER).is_dir() else package.parent
+
+
+def list_configs() -> list[str]:
+    """Names of the shipped configs, such as ``ECA_ResNet50`` and ``digits/ECA_ResNet18``."""
+    folder = resource_root() / FOLDER
+    return sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
+
+
+def find_config(given: str) -> Path:
+    """The file that ``given`` stands for.
+
+    Args:
+        given: a path; or the name of a shipped config, with or without ``ppcls_configs/``
+            and ``.yaml``. A file in the working directory comes first.
+
+    Raises:
+        UserError: there is no such file; the message names the configs most alike.
+    """
+    if Path(given).is_file():
+        return Path(given)
+    name = given.replace("\\", "/").removesuffix(".yaml").removeprefix("./")
+    name = name.removeprefix(f"{FOLDER}/")
+    names = list_configs()
+    if name in names:
+        return resource_root() / FOLDER / f"{name}.yaml"
+    raise UserError(
+        f"no config {given}: it is neither a file nor one of the shipped configs"
+        + (suggestion(name, names) or f": {', '.join(names)}")
+    )
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Content of a config file.
+
+    Raises:
+        UserError: it cannot be read, is no YAML, or holds no sections; the message names the
+            line where there is one.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or error
+        raise UserError(f"{path}{place} is not valid YAML: {problem}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no config: it should hold sections such as Global and Arch")
+    return content
+
+
+def parse_override(option: str) -> tuple[list[str], Any]:
+    """Keys and value of ``KEY.KEY=VALUE``.
+
+    The value is read as a Python literal (``0.1``, ``[3, 224, 224]``, ``True``, ``None``),
+    or as YAML's ``true``, ``false`` and ``null``; all else is text. Nothing is executed.
+
+    Raises:
+        UserError: it has not that form.
+    """
+    keys, separator, text = option.partition("=")
+    path = keys.strip().split(".")
+    if not separator or not all(path):
+        raise UserError(f"-o {option}: give it as KEY=VALUE, such as -o Global.device=cpu")
+    if text in _WORDS:
+        return path, _WORDS[text]
+    try:
+        return path, ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return path, text
+
+
+def apply_overrides(config: dict[str, Any], options: Sequence[str]) -> None:
+    """Set ``KEY.KEY=VALUE`` options in a config, in place; a number as key indexes a list.
+
+    Missing sections are made, as PaddleClas makes them.
+
+    Raises:
+        UserError: an option has not that form, or leads through a value that is no section.
+    """
+    for option in options:
+        keys, value = parse_override(option)
+        here: Any = config
+        for depth, key in enumerate(keys):
+            last = depth == len(keys) - 1
+            if isinstance(here, list):
+                if not key.isdigit() or int(key) >= len(here):
+                    raise UserError(
+                        f"-o {option}: {'.'.join(keys[:depth])} is a list of {len(here)} entries, "
+                        f"so {key!r} must be a number from 0 to {len(here) - 1}"
+                    )
+                key = int(key)
+            elif not isinstance(here, dict):
+                raise UserError(
+                    f"-o {option}: {'.'.join(keys[:depth])} is {here!r}, which has no {key!r}"
+                )
+            elif not last and here.get(key) is None:
+                here[key] = type(config)()
+            if last:
+                here[key] = value
+            else:
+                here = here[key]
+
+
+def device_of(path: Path, options: Sequence[str]) -> str | None:
+    """``Global.device`` of a config file with overrides, read without PaddleClas."""
+    config = load_yaml(path)
+    apply_overrides(config, options)
+    section = config.get("Global")
+    return section.get("device") if isinstance(section, dict) else None

@@ -1,0 +1,416 @@
+"""Rules for configs: what a PaddleClas version cannot do, misreads or ignores.
+
+A rule either rewrites a config so that it means the same on every version, or
+refuses it with a message. All run before the Engine is built, whichever script built it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+from ..errors import UserError, suggestion
+from .locate import PaddleClas
+from .runtime import check_device
+from .source import source_has
+
+Config = dict[str, Any]
+
+# Where a relative path of a shipped config may lead, after the working directory.
+RESOURCE_ROOTS: list[Path] = []
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        name: short name, as ``paddleclas-eca doctor`` shows it.
+        versions: the PaddleClas versions it is for.
+        symptom: what a user sees without it.
+        needed: whether the PaddleClas at hand needs it.
+        check: changes the config in place, or raises UserError.
+    """
+
+    name: str
+    versions: str
+    symptom: str
+    needed: Callable[[PaddleClas], bool]
+    check: Callable[[PaddleClas, Config, str], None]
+
+
+def check_config(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    """Apply all rules to ``config``, in place.
+
+    Args:
+        ppcls: the PaddleClas that is to run it.
+        config: a complete PaddleClas config.
+        mode: ``"train"``, ``"eval"``, ``"infer"`` or ``"export"``.
+
+    Raises:
+        UserError: the config asks for something that cannot be done.
+    """
+    for rule in rules_for(ppcls):
+        rule.check(ppcls, config, mode)
+
+
+def rules_for(ppcls: PaddleClas) -> list[Rule]:
+    """The rules that ``ppcls`` needs."""
+    return [rule for rule in RULES if rule.needed(ppcls)]
+
+
+def _always(ppcls: PaddleClas) -> bool:
+    return True
+
+
+def _engine_lacks(text: str) -> Callable[[PaddleClas], bool]:
+    return lambda ppcls: not source_has(ppcls.module("engine.engine"), text)
+
+
+def _section(config: Config, *keys: str) -> Any:
+    for key in keys:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
+
+
+_MAPPINGS = ("Global", "Arch", "DataLoader", "Loss", "Metric", "Infer", "AMP", "EMA", "Slim")
+
+
+def _sections(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    for key in _MAPPINGS:
+        if config.get(key) and not isinstance(config[key], dict):
+            raise UserError(
+                f"{key}: {config[key]!r} is not a section; it takes `key: value` lines, indented"
+            )
+    for key in ("Global", "Arch"):
+        if not config.get(key):
+            raise UserError(f"the config has no section {key}")
+    for key in ("Global.device", "Global.output_dir", "Arch.name"):
+        if _section(config, *key.split(".")) is None:
+            raise UserError(f"the config has no value for {key}")
+
+
+def _device(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    check_device(str(config["Global"]["device"]))
+
+
+def _networks(arch: Config) -> Iterator[tuple[str, Any]]:
+    """(key, name) of every network in an Arch section."""
+    yield from _network("Arch", arch)
+    models = arch.get("models") or []
+    if not isinstance(models, list):
+        raise UserError(f"Arch.models: {models!r} is not a list of networks")
+    for index, entry in enumerate(models):
+        for role, network in _single_entry(f"Arch.models.{index}", entry).items():
+            if not isinstance(network, dict):
+                raise UserError(f"Arch.models.{index}.{role}: {network!r} is no network section")
+            yield from _network(f"Arch.models.{index}.{role}", network)
+
+
+def _network(key: str, section: Config) -> Iterator[tuple[str, Any]]:
+    yield f"{key}.name", section.get("name")
+    if section.get("name") == "RecModel":
+        yield f"{key}.Backbone.name", _section(section, "Backbone", "name")
+
+
+def _single_entry(key: str, entry: Any) -> Config:
+    """``entry``, which must be a mapping of one name, as PaddleClas's lists have them."""
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise UserError(f"{key}: {entry!r} should be one `- Name:` with its settings below it")
+    return entry
+
+
+def _network_names(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    arch = ppcls.module("arch")
+    for key, name in _networks(config["Arch"]):
+        if not callable(getattr(arch, str(name), None)):
+            valid = [n for n, v in vars(arch).items() if callable(v) and n[0].isupper()]
+            raise UserError(
+                f"{key}: PaddleClas has no network {name!r}{suggestion(str(name), valid)}"
+            )
+
+
+def _class_map(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    given = _section(config, "Infer", "PostProcess", "class_id_map_file")
+    if not given or os.path.exists(str(given)):
+        return
+    for root in (*RESOURCE_ROOTS, ppcls.folder.parent):
+        if (root / str(given)).is_file():
+            config["Infer"]["PostProcess"]["class_id_map_file"] = str(root / given)
+            return
+    if mode in ("infer", "export"):
+        raise UserError(
+            f"Infer.PostProcess.class_id_map_file: {given} does not exist. Give a file with a "
+            f"line `ID NAME` per class, or null for numbers without names."
+        )
+
+
+def _infer_images(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    if mode != "infer":
+        return
+    given = _section(config, "Infer", "infer_imgs")
+    if given and os.path.exists(str(given)):
+        return
+    for root in RESOURCE_ROOTS:
+        if given and (root / str(given)).exists():
+            config["Infer"]["infer_imgs"] = str(root / given)
+            return
+    raise UserError(
+        f"Infer.infer_imgs: {given} does not exist. Name an image or a folder of images with "
+        f"-o Infer.infer_imgs=PATH"
+    )
+
+
+def _datasets(config: Config) -> Iterator[tuple[str, Config]]:
+    """(key, section) of every dataset of the loaders, such as ``DataLoader.Eval.Query.dataset``."""
+
+    def walk(key: str, section: Any) -> Iterator[tuple[str, Config]]:
+        if isinstance(section, dict):
+            for name, value in section.items():
+                if name == "dataset" and isinstance(value, dict):
+                    yield f"{key}.{name}", value
+                else:
+                    yield from walk(f"{key}.{name}", value)
+
+    return walk("DataLoader", config.get("DataLoader"))
+
+
+def _data_paths(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    wanted = {"train": ("Train", "Eval"), "eval": ("Eval",)}.get(mode, ())
+    if mode == "train" and not config["Global"].get("eval_during_train", True):
+        wanted = ("Train",)
+    for place, dataset in _datasets(config):
+        if place.split(".")[1] not in wanted:
+            continue
+        for key in ("image_root", "cls_label_path"):
+            path = dataset.get(key)
+            if isinstance(path, str) and not os.path.exists(path):
+                raise UserError(
+                    f"{place}.{key}: {path} does not exist (working directory: {os.getcwd()}). "
+                    f"Prepare the data, or set it with -o {place}.{key}=PATH"
+                )
+
+
+def _checkpoint_files(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    checkpoint = config["Global"].get("checkpoints")
+    if mode != "train" or not checkpoint:
+        return
+    for ending in (".pdparams", ".pdopt", ".pdstates"):
+        if not os.path.isfile(f"{checkpoint}{ending}"):
+            raise UserError(
+                f"Global.checkpoints: {checkpoint}{ending} does not exist. Give the path of a "
+                f"checkpoint without its ending, such as output/ECA_ResNet50/latest."
+            )
+    separate = source_has(ppcls.module("utils.save_load").save_model, ".ema.pdparams")
+    average = f"{checkpoint}{'.ema.pdparams' if separate else '.pdema'}"
+    if "EMA" in config and not os.path.isfile(average):
+        raise UserError(
+            f"Global.checkpoints: {average} does not exist, so that run had no EMA. Remove the "
+            f"EMA section to resume it."
+        )
+    if "EMA" not in config and os.path.isfile(average):
+        raise UserError(
+            f"Global.checkpoints: {average} exists, so that run had an EMA section. Put it back "
+            f"to resume the run; to start a new one from its weights, use "
+            f"Global.pretrained_model."
+        )
+
+
+def _names_weights(section: Any) -> bool:
+    if isinstance(section, list):
+        return any(map(_names_weights, section))
+    if not isinstance(section, dict):
+        return False
+    return bool(section.get("pretrained")) or any(map(_names_weights, section.values()))
+
+
+def _weights(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    named = config["Global"].get("pretrained_model") or _names_weights(config["Arch"])
+    if mode != "train" and not named:
+        ppcls.module("utils.logger").warning(
+            f"no weights are given, so this is {mode} of an untrained model. Name them with "
+            f"-o Global.pretrained_model=PATH, without .pdparams"
+        )
+
+
+def _profiler(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    config.setdefault("profiler_options", None)
+
+
+def _slim(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    for key in ("prune", "quant"):
+        if _section(config, "Slim", key):
+            raise UserError(
+                f"Slim.{key}: paddleslim does not work with Paddle 3, so pruning and "
+                f"quantization are not available. Remove the Slim section."
+            )
+
+
+def _update_freq(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    if config["Global"].get("update_freq") not in (None, 1):
+        raise UserError(
+            "Global.update_freq: this PaddleClas cannot accumulate gradients and would "
+            "ignore it. Use a checkout of release/2.5 or develop, or a larger batch_size."
+        )
+
+
+def _pretrained_list(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    if config["Arch"].get("pretrained_list"):
+        raise UserError(
+            "Arch.pretrained_list: PaddleClas cannot load from it (it gives the weights to a "
+            "name instead of a model). Put `pretrained: PATH` inside each entry of Arch.models."
+        )
+
+
+def _amp_switch(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    amp = config.get("AMP")
+    if "AMP" in config and not (amp and amp.get("use_amp", True)):
+        config["AMP"] = None
+
+
+def _amp_evaluation(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    amp = config.get("AMP")
+    if mode != "train" and amp and amp.get("use_fp16_test"):
+        amp["use_fp16_test"] = False
+        ppcls.module("utils.logger").warning(
+            "AMP.use_fp16_test: this PaddleClas cannot do it outside training; using float32"
+        )
+
+
+def _ema(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    ema = config.get("EMA")
+    if not isinstance(ema, dict):
+        config.pop("EMA", None)
+        return
+    decay = ema.get("decay", 0.9999)
+    if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not 0 <= decay < 1:
+        raise UserError(f"EMA.decay: {decay!r} is not a number from 0 to below 1, such as 0.9999")
+
+
+def _operators(config: Config) -> Iterator[tuple[str, str]]:
+    """(key, name) of every image or batch operator in a config."""
+    places = [
+        (f"{place}.{key}", dataset.get(key))
+        for place, dataset in _datasets(config)
+        for key in ("transform_ops", "batch_transform_ops")
+    ]
+    places.append(("Infer.transforms", _section(config, "Infer", "transforms")))
+    for key, operators in places:
+        if not isinstance(operators or [], list):
+            raise UserError(f"{key}: {operators!r} is not a list of operators")
+        for index, entry in enumerate(operators or []):
+            for name, settings in _single_entry(f"{key}.{index}", entry).items():
+                yield f"{key}.{index}", name
+                if name == "OpSampler":
+                    yield from ((f"{key}.{index}.OpSampler", inner) for inner in settings or {})
+
+
+def _operator_names(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    preprocess = ppcls.module("data.preprocess")
+    for key, name in _operators(config):
+        if not callable(getattr(preprocess, str(name), None)):
+            valid = [n for n, v in vars(preprocess).items() if callable(v) and n[0].isupper()]
+            raise UserError(
+                f"{key}: this PaddleClas has no operator {name!r}{suggestion(str(name), valid)}"
+            )
+
+
+RULES = [
+    Rule("sections", "all", "KeyError from inside PaddleClas", _always, _sections),
+    Rule(
+        "device",
+        "all",
+        "device gpu without a GPU: an error after data and logs were set up",
+        _always,
+        _device,
+    ),
+    Rule(
+        "network-name",
+        "all",
+        "Arch.name misspelt: AttributeError or NameError from inside PaddleClas",
+        _always,
+        _network_names,
+    ),
+    Rule(
+        "operator-name",
+        "RandAugmentV2 and MixupCutmixHybrid are absent from 2.4.2",
+        "AttributeError: module 'ppcls.data.preprocess' has no attribute",
+        _always,
+        _operator_names,
+    ),
+    Rule(
+        "data-paths",
+        "2.4.2 and release/2.5 for lists, all for folders",
+        "AssertionError without a word on which path is missing",
+        _always,
+        _data_paths,
+    ),
+    Rule(
+        "class-map",
+        "all",
+        "predictions without class names outside PaddleClas's folder",
+        _always,
+        _class_map,
+    ),
+    Rule("infer-images", "all", "Exception: not found any img file in ...", _always, _infer_images),
+    Rule(
+        "no-weights",
+        "all",
+        "eval, infer and export of random weights, without a word",
+        _always,
+        _weights,
+    ),
+    Rule(
+        "profiler-options",
+        "all",
+        "KeyError: 'profiler_options' in the first step, unless PaddleClas's script set it",
+        _always,
+        _profiler,
+    ),
+    Rule("slim", "all, with Paddle 3", "import errors from paddleslim", _always, _slim),
+    Rule(
+        "pretrained-list",
+        "all",
+        "distillation: 'str' object has no attribute 'set_dict'",
+        _always,
+        _pretrained_list,
+    ),
+    Rule(
+        "ema",
+        "all",
+        "an empty EMA section: 'NoneType' object has no attribute 'get'; a wrong decay: nan",
+        _always,
+        _ema,
+    ),
+    Rule(
+        "checkpoint-files",
+        "all",
+        "resuming: AssertionError after the data was read, or the averages taken for the weights",
+        _always,
+        _checkpoint_files,
+    ),
+    Rule(
+        "update-freq",
+        "2.4.2",
+        "Global.update_freq is ignored without a word",
+        _engine_lacks('"update_freq"'),
+        _update_freq,
+    ),
+    Rule(
+        "amp-switch",
+        "2.4.2 and release/2.5",
+        "AMP.use_amp: False trains in mixed precision all the same",
+        _engine_lacks("_init_amp"),
+        _amp_switch,
+    ),
+    Rule(
+        "amp-evaluation",
+        "2.4.2 and release/2.5",
+        "eval with AMP.use_fp16_test: cannot unpack",
+        _engine_lacks("_init_amp"),
+        _amp_evaluation,
+    ),
+]

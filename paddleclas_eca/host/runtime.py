@@ -1,0 +1,75 @@
+"""The machine: threads and oneDNN on a CPU, and whether a device can be used at all.
+
+What is set here must be set before Paddle is imported, so nothing here imports it first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ..errors import UserError
+
+THREADS = "OMP_NUM_THREADS"
+# The same switch under its older and its newer name.
+ONEDNN_FLAGS = ("FLAGS_use_mkldnn", "FLAGS_use_onednn")
+
+
+def tune_cpu() -> dict[str, str]:
+    """Use all cores and oneDNN on a CPU, unless the user has set otherwise.
+
+    Paddle alone uses one thread and no oneDNN. The cores are shared out among the
+    processes that the launcher started on this machine.
+
+    Returns:
+        The environment variables that were set; empty once Paddle is imported.
+    """
+    if "paddle" in sys.modules:
+        return {}
+    tuned = {}
+    if not _threads_set_by_user():
+        from joblib import cpu_count  # knows affinity and the limits of containers
+
+        processes = int(os.environ.get("PADDLE_LOCAL_SIZE") or 1)
+        tuned[THREADS] = str(max(1, cpu_count() // processes))
+    if not any(flag in os.environ for flag in ONEDNN_FLAGS):
+        tuned[ONEDNN_FLAGS[0]] = "1"
+    os.environ.update(tuned)
+    return tuned
+
+
+def _threads_set_by_user() -> bool:
+    if THREADS not in os.environ:
+        return False
+    if "PADDLE_LOCAL_SIZE" not in os.environ:
+        return True
+    # The launcher has imported Paddle, which sets the variable to 1 where it is not set;
+    # what the user gave is in the environment that the launcher was started with.
+    try:
+        started_with = Path(f"/proc/{os.getppid()}/environ").read_bytes()
+    except OSError:
+        return True
+    return any(entry.startswith(THREADS.encode() + b"=") for entry in started_with.split(b"\0"))
+
+
+def check_device(device: str) -> None:
+    """Raise UserError, with the override to use, when Paddle cannot use ``device`` here.
+
+    Args:
+        device: a value of ``Global.device``: ``cpu``, ``gpu``, ``xpu``, ...
+    """
+    import paddle
+
+    try:
+        paddle.set_device(device)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+        if device == "gpu" and not paddle.device.is_compiled_with_cuda():
+            reason = "the installed Paddle is a CPU build"
+        elif device == "gpu" and paddle.device.cuda.device_count() == 0:
+            reason = "Paddle sees no GPU (check nvidia-smi and CUDA_VISIBLE_DEVICES)"
+        raise UserError(
+            f"Global.device: {device} cannot be used: {reason}. To run on the CPU, add "
+            f"-o Global.device=cpu; for GPUs install paddlepaddle-gpu as the README says."
+        ) from error

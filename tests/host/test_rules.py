@@ -1,0 +1,304 @@
+"""Every rule refuses or mends what PaddleClas misreads, ignores or breaks on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import paddle
+import pytest
+
+from paddleclas_eca.errors import UserError
+from paddleclas_eca.host import rules
+
+DID_NOT_RAISE = (pytest.fail.Exception, "DID NOT RAISE")
+TRAIN_SET, EVAL_SET = "DataLoader.Train.dataset", "DataLoader.Eval.dataset"
+
+
+def test_every_rule_has_a_test():
+    sources = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+    tested = re.findall(r'@pytest\.mark\.without_rule\(\s*"([\w-]+)"', sources)
+    assert sorted(set(tested)) == sorted(rule.name for rule in rules.RULES)
+
+
+def test_rules_say_what_they_are_for():
+    for rule in rules.RULES:
+        assert rule.versions and rule.symptom and rule.name.replace("-", "").isalnum()
+    assert len({rule.name for rule in rules.RULES}) == len(rules.RULES)
+
+
+@pytest.fixture
+def refused(ppcls, make_config):
+    """Have the rules refuse a config, and return what they say."""
+
+    def check(changes, mode="train"):
+        with pytest.raises(UserError) as error:
+            rules.check_config(ppcls, make_config(changes), mode)
+        return str(error.value)
+
+    return check
+
+
+def test_a_right_config_passes_unchanged(ppcls, make_config):
+    for mode in ("train", "eval", "infer", "export"):
+        config = make_config()
+        rules.check_config(ppcls, config, mode)
+        assert config == make_config()
+
+
+# Sections and networks
+
+
+@pytest.mark.without_rule("sections", (KeyError, AttributeError, TypeError), "")
+def test_sections_are_there_and_are_sections(refused):
+    assert "no section Arch" in refused({"Arch": None})
+    assert "no value for Global.output_dir" in refused({"Global.output_dir": None})
+    assert "no value for Arch.name" in refused({"Arch": {"class_num": 10}})
+    for section in ("Arch", "AMP", "EMA", "Slim", "Infer", "DataLoader"):
+        assert refused({section: ["text"]}).startswith(f"{section}: ['text'] is not a section")
+
+
+@pytest.mark.without_rule("device", ValueError, "")
+def test_a_device_that_paddle_cannot_use(make_engine, tmp_path):
+    with pytest.raises(UserError, match="Global.device: xpu cannot be used.*-o Global.device=cpu"):
+        make_engine({"Global.device": "xpu"})
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.skipif(paddle.device.is_compiled_with_cuda(), reason="needs a CPU build of Paddle")
+def test_a_gpu_with_a_cpu_build_of_paddle(refused):
+    assert "the installed Paddle is a CPU build" in refused({"Global.device": "gpu"})
+
+
+@pytest.mark.without_rule("network-name", AttributeError, "TinyNt")
+def test_a_network_that_is_not_there(make_engine):
+    with pytest.raises(UserError, match=r"Arch.name: .* no network 'TinyNt'. Did you mean TinyNet"):
+        make_engine({"Arch.name": "TinyNt"})
+
+
+DISTILLATION = {
+    "name": "DistillationModel",
+    "models": [
+        {"Teacher": {"name": "TinyNet", "width": 8}},
+        {"Student": {"name": "RecModel", "Backbone": {"name": "TinyNt"}}},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("arch", "expected"),
+    [
+        (DISTILLATION, "Arch.models.1.Student.Backbone.name: PaddleClas has no network 'TinyNt'"),
+        ({"name": 5}, "Arch.name: PaddleClas has no network 5"),
+        ({"name": "RecModel"}, "Arch.Backbone.name: PaddleClas has no network None"),
+        ({"name": "RecModel", "Backbone": "x"}, "Arch.Backbone.name"),
+        ({"name": "DistillationModel", "models": "x"}, "Arch.models: 'x' is not a list"),
+        ({"name": "DistillationModel", "models": ["x"]}, "Arch.models.0: 'x' should be one"),
+        ({"name": "DistillationModel", "models": [{}]}, "Arch.models.0: {} should be one"),
+        ({"name": "DistillationModel", "models": [{"A": None}]}, "Arch.models.0.A: None is no"),
+        ({"name": "DistillationModel", "models": [{"A": {}}]}, "Arch.models.0.A.name"),
+    ],
+)
+def test_networks_inside_an_arch_section(refused, arch, expected):
+    assert refused({"Arch": arch}).startswith(expected)
+
+
+def test_distillation_loads_weights_from_its_entries(make_engine, tiny, tmp_path, log):
+    path = str(tmp_path / "teacher")
+    paddle.save(tiny.tiny_net(width=8).state_dict(), path + ".pdparams")
+    teacher = {"name": "TinyNet", "width": 8, "pretrained": path}
+    models = [{"Teacher": teacher}, {"Student": {"name": "TinyNet"}}]
+    make_engine({"Arch": {"name": "DistillationModel", "models": models}}, mode="eval")
+    assert f"weights {path}: 8 of 8 tensors loaded" in log
+
+
+@pytest.mark.without_rule("pretrained-list", *DID_NOT_RAISE)
+def test_pretrained_list_of_distillation(refused):
+    arch = {
+        "name": "DistillationModel",
+        "models": [{"Student": {"name": "TinyNet"}}],
+        "pretrained_list": ["path"],
+    }
+    assert "Put `pretrained: PATH` inside each entry" in refused({"Arch": arch})
+
+
+# Data
+
+
+@pytest.mark.without_rule("operator-name", *DID_NOT_RAISE)
+@pytest.mark.parametrize(
+    ("key", "operators", "expected"),
+    [
+        ("transform_ops", [{"RandCropImag": {}}], "no operator 'RandCropImag'. Did you mean Rand"),
+        ("transform_ops", ["DecodeImage"], "'DecodeImage' should be one `- Name:`"),
+        ("transform_ops", [{}], "{} should be one"),
+        ("transform_ops", {"DecodeImage": {}}, "is not a list of operators"),
+        ("batch_transform_ops", [{"MixupOperatr": {}}], "Did you mean MixupOperator?"),
+        ("batch_transform_ops", [{"OpSampler": {"CutmixOp": {"prob": 1}}}], "OpSampler: this"),
+    ],
+)
+def test_operators_that_are_not_there(refused, key, operators, expected):
+    message = refused({f"{TRAIN_SET}.{key}": operators})
+    assert message.startswith(f"{TRAIN_SET}.{key}") and expected in message
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("transform_ops", "RandAugmentV2"), ("batch_transform_ops", "MixupCutmixHybrid")],
+)
+def test_operators_that_2_4_2_lacks(ppcls, refused, make_config, key, name):
+    changes = {f"{TRAIN_SET}.{key}": [{name: None}]}
+    if hasattr(ppcls.module("data.preprocess"), name):
+        rules.check_config(ppcls, make_config(changes), "train")
+    else:
+        assert f"this PaddleClas has no operator '{name}'" in refused(changes)
+
+
+@pytest.mark.without_rule("data-paths", *DID_NOT_RAISE)
+def test_data_that_is_not_there(refused):
+    message = refused({f"{EVAL_SET}.cls_label_path": "no/list.txt"})
+    assert message.startswith(f"{EVAL_SET}.cls_label_path: no/list.txt does not exist")
+    assert f"-o {EVAL_SET}.cls_label_path=PATH" in message
+    assert refused({f"{TRAIN_SET}.image_root": "no"}).startswith(f"{TRAIN_SET}.image_root: no")
+    gallery = {"Gallery": {"dataset": {"image_root": "no"}}}
+    assert refused({"DataLoader.Eval": gallery}).startswith("DataLoader.Eval.Gallery.dataset.image")
+
+
+def test_data_that_is_not_read_need_not_be_there(ppcls, make_config):
+    config = make_config({f"{EVAL_SET}.image_root": "no", "Global.eval_during_train": False})
+    rules.check_config(ppcls, config, "train")
+    rules.check_config(ppcls, make_config({f"{TRAIN_SET}.image_root": "no"}), "eval")
+
+
+CLASS_MAP = "Infer.PostProcess.class_id_map_file"
+
+
+@pytest.mark.without_rule("class-map", AssertionError, "None")
+def test_class_names_are_found_beside_the_shipped_configs(
+    make_engine, digits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(rules, "RESOURCE_ROOTS", [tmp_path / "nothing", digits])
+    monkeypatch.chdir(tmp_path)
+    engine = make_engine({CLASS_MAP: "label_list.txt"}, mode="infer")
+    names = engine.postprocess_func.class_id_map
+    assert names is not None and names[3] == "three", names
+
+
+def test_class_names_that_are_nowhere(refused):
+    assert refused({CLASS_MAP: "no.txt"}, "infer").startswith(f"{CLASS_MAP}: no.txt does not exist")
+
+
+@pytest.mark.without_rule("infer-images", Exception, "not found any img file|DID NOT RAISE")
+def test_images_to_infer_that_are_not_there(make_engine):
+    with pytest.raises(UserError, match="Infer.infer_imgs: no does not exist"):
+        make_engine({"Infer.infer_imgs": "no"}, mode="infer").infer()
+
+
+def test_images_to_infer_are_found_beside_the_shipped_configs(
+    make_engine, digits, tmp_path, monkeypatch, capsys, log
+):
+    monkeypatch.setattr(rules, "RESOURCE_ROOTS", [digits])
+    monkeypatch.chdir(tmp_path)
+    make_engine({"Infer.infer_imgs": "val/7"}, mode="infer").infer()
+    assert "class_ids" in capsys.readouterr().out + "".join(log)
+
+
+@pytest.mark.without_rule("no-weights", AssertionError, "")
+@pytest.mark.parametrize("mode", ["eval", "infer", "export"])
+def test_untrained_model_is_told(make_engine, mode, log):
+    make_engine({}, mode=mode)
+    assert any(f"this is {mode} of an untrained model" in line for line in log)
+
+
+def test_weights_in_the_arch_section_count(ppcls, make_config, log):
+    networks = [
+        {"Teacher": {"name": "TinyNet", "pretrained": "x"}},
+        {"Student": {"name": "TinyNet"}},
+    ]
+    for arch in (
+        {"name": "TinyNet", "pretrained": "x"},
+        {"name": "DistillationModel", "models": networks},
+    ):
+        rules.check_config(ppcls, make_config({"Arch": arch}), "eval")
+    assert not any("untrained" in line for line in log)
+
+
+# Training
+
+
+@pytest.mark.without_rule("profiler-options", KeyError, "profiler_options")
+def test_training_without_profiler_options(make_config, ppcls, log):
+    config = make_config({"Global.eval_during_train": False})
+    del config["profiler_options"]
+    ppcls.module("engine.engine").Engine(config, mode="train").train()
+    assert any("[Train][Epoch 1/1][Avg]" in line for line in log)
+
+
+@pytest.mark.without_rule("slim", Exception, "paddleslim|DID NOT RAISE")
+@pytest.mark.parametrize("part", ["prune", "quant"])
+def test_slim(make_engine, part):
+    settings = {"name": "fpgm" if part == "prune" else "pact", "pruned_ratio": 0.3}
+    with pytest.raises(UserError, match=f"Slim.{part}: paddleslim does not work with Paddle 3"):
+        make_engine({"Slim": {part: settings}})
+
+
+@pytest.mark.without_rule("update-freq", *DID_NOT_RAISE)
+def test_update_freq(refused):
+    assert "would ignore it" in refused({"Global.update_freq": 2})
+
+
+def test_update_freq_of_one_is_what_happens_anyway(ppcls, make_config):
+    rules.check_config(ppcls, make_config({"Global.update_freq": 1}), "train")
+
+
+@pytest.mark.without_rule("ema", (AttributeError, pytest.fail.Exception), "get|DID NOT RAISE")
+def test_ema_section_that_is_empty_or_wrong(make_engine, refused):
+    make_engine({"EMA": None})
+    for decay in (1.5, 1, -0.1, "much", True):
+        assert refused({"EMA": {"decay": decay}}).startswith(f"EMA.decay: {decay!r} is not a")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Path of a checkpoint, its files made by their endings."""
+
+    def make(*endings):
+        for ending in endings:
+            (tmp_path / f"latest{ending}").touch()
+        return {"Global.checkpoints": str(tmp_path / "latest")}
+
+    return make
+
+
+@pytest.mark.without_rule("checkpoint-files", *DID_NOT_RAISE)
+def test_checkpoints_that_are_not_there(refused, checkpoint):
+    assert "latest.pdparams does not exist" in refused(checkpoint())
+    assert "latest.pdopt does not exist" in refused(checkpoint(".pdparams"))
+    whole = checkpoint(".pdparams", ".pdopt", ".pdstates")
+    assert "so that run had no EMA" in refused({**whole, "EMA": {"decay": 0.9}})
+    checkpoint(".pdema", ".ema.pdparams")
+    assert "so that run had an EMA section" in refused(whole)
+
+
+# Mixed precision
+
+
+@pytest.mark.without_rule("amp-switch", (AssertionError, AttributeError), "")
+@pytest.mark.parametrize("amp", [{"use_amp": False, "level": "O1"}, {}, False])
+def test_amp_that_is_switched_off(make_engine, amp):
+    assert not make_engine({"AMP": amp}, mode="eval").amp
+
+
+@pytest.mark.without_rule("amp-evaluation", TypeError, "unpack")
+def test_amp_evaluation_in_float16(make_engine, log):
+    amp = {"level": "O1", "use_fp16_test": True}
+    accuracy = make_engine({"AMP": amp}, mode="eval").eval()
+    assert 0 <= accuracy <= 1
+    assert any("AMP.use_fp16_test" in line for line in log)
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_training_and_evaluation_with_amp(make_engine, level, log):
+    amp = {"level": level, "scale_loss": 128.0, "use_dynamic_loss_scaling": True}
+    make_engine({"AMP": amp}).train()
+    assert any("[Eval][Epoch 1][best metric:" in line for line in log)
