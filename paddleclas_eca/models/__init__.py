@@ -1,0 +1,50 @@
+"""ECA-ResNet and ECA-MobileNetV2 as PaddleClas networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import UserError, suggestion
+from .catalog import FACTORIES, MODELS, ModelSpec
+from .layers import ImageClassifier
+from .mobilenet_v2 import ECAMobileNetV2
+from .resnet import ECAResNet
+
+
+def list_models() -> list[str]:
+    """Names of the models, as configs use them."""
+    return list(MODELS)
+
+
+def create_model(name: str, **options: Any) -> ImageClassifier:
+    """Build a model by name.
+
+    Args:
+        name: one of :func:`list_models`.
+        **options: options of the model, such as ``class_num``, ``k_size`` or ``pretrained``.
+
+    Raises:
+        UserError: (a ValueError) there is no such model, or an option is wrong.
+
+    Example:
+        >>> create_model("ECA_ResNet18", class_num=10)(paddle.rand([2, 3, 32, 32])).shape
+        [2, 10]
+    """
+    if name not in FACTORIES:
+        raise UserError(
+            f"there is no model {name!r}{suggestion(str(name), list_models())} "
+            f"(models: {', '.join(list_models())})"
+        )
+    return FACTORIES[name](**options)
+
+
+__all__ = [
+    "FACTORIES",
+    "MODELS",
+    "ECAMobileNetV2",
+    "ECAResNet",
+    "ImageClassifier",
+    "ModelSpec",
+    "create_model",
+    "list_models",
+]

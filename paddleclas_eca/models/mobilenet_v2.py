@@ -1,0 +1,168 @@
+"""ECA-MobileNetV2 (Wang et al., CVPR 2020, Section 4.1): MobileNetV2 with ECA in every block.
+
+The topology is that of the authors' code and of torchvision: the first block has no
+expansion, and a dropout of 0.25 stands before the classifier. PaddleClas's own MobileNetV2
+differs in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import paddle
+from paddle import ParamAttr, nn
+from paddle.nn.initializer import Normal
+
+from ..attention import ECALayer, KernelSize
+from .layers import (
+    ConvBN,
+    ImageClassifier,
+    TheseusLayer,
+    numbers_per_stage,
+    per_stage,
+    strides_per_stage,
+)
+
+_STEM_CHANNELS = 32
+_LAST_CHANNELS = 1280
+_DROPOUT = 0.25
+# Expansion, output channels and number of blocks of each stage (MobileNetV2, Table 2).
+_STAGES = (
+    (1, 16, 1),
+    (6, 24, 2),
+    (6, 32, 3),
+    (6, 64, 4),
+    (6, 96, 3),
+    (6, 160, 3),
+    (6, 320, 1),
+)
+_STRIDES = (2, 1, 2, 2, 2, 1, 2, 1)
+
+
+class InvertedResidual(TheseusLayer):
+    """Expansion, depthwise convolution, linear projection and ECA, with a shortcut if it fits.
+
+    Shape:
+        ``[N, in_channels, H, W]`` to ``[N, out_channels, H / stride, W / stride]``, or the
+        same with channels last.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expansion: int,
+        stride: int,
+        k_size: KernelSize,
+        lr_mult: float,
+        data_format: str,
+    ) -> None:
+        super().__init__()
+        common = {"lr_mult": lr_mult, "data_format": data_format}
+        hidden = in_channels * expansion
+        self.expand = None
+        if expansion != 1:
+            self.expand = ConvBN(in_channels, hidden, 1, act=nn.ReLU6, **common)
+        self.depthwise = ConvBN(
+            hidden, hidden, 3, stride=stride, groups=hidden, act=nn.ReLU6, **common
+        )
+        self.project = ConvBN(hidden, out_channels, 1, **common)
+        self.eca = ECALayer(out_channels, k_size, data_format, learning_rate=lr_mult)
+        self.has_shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Apply the block; see the class for the shapes."""
+        y = x if self.expand is None else self.expand(x)
+        y = self.eca(self.project(self.depthwise(y)))
+        return x + y if self.has_shortcut else y
+
+
+class ECAMobileNetV2(ImageClassifier):
+    """ECA-MobileNetV2, a TheseusLayer of PaddleClas.
+
+    Args:
+        k_size: kernel size of ECA: an odd int, ``"adaptive"`` (paper, Eq. 12), or a list with
+            one of these for each of the 7 stages.
+        class_num: number of classes.
+        lr_mult_list: factors on the learning rate of the stem and of the 7 stages; the last
+            one is that of the last convolution, too.
+        stride_list: strides of the stem and of the 7 stages.
+        data_format: layout that the network works in, ``"NCHW"`` or ``"NHWC"``; its input is
+            ``[N, C, H, W]`` in both.
+        input_image_channel: channels of the images.
+        return_patterns: names of layers whose outputs are returned, too.
+        return_stages: stages whose outputs are returned, too: True for all, or indices from 0.
+
+    Shape:
+        images ``[N, input_image_channel, H, W]`` to logits ``[N, class_num]``; a dict with
+        these as ``"logits"`` where intermediate results are returned.
+
+    Raises:
+        UserError: (a ValueError) an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        k_size: KernelSize | Sequence[KernelSize],
+        class_num: int = 1000,
+        lr_mult_list: Sequence[float] = (1.0,) * (1 + len(_STAGES)),
+        stride_list: Sequence[int] = _STRIDES,
+        data_format: str = "NCHW",
+        input_image_channel: int = 3,
+        return_patterns: str | Sequence[str] | None = None,
+        return_stages: bool | int | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(class_num, data_format, input_image_channel)
+        k_sizes = per_stage("k_size", k_size, len(_STAGES), scalar=True)
+        lr_mults = numbers_per_stage("lr_mult_list", lr_mult_list, 1 + len(_STAGES))
+        strides = strides_per_stage("stride_list", stride_list, 1 + len(_STAGES))
+
+        channels = _STEM_CHANNELS
+        self.stem = ConvBN(
+            input_image_channel,
+            channels,
+            3,
+            stride=strides[0],
+            act=nn.ReLU6,
+            lr_mult=lr_mults[0],
+            data_format=data_format,
+        )
+        blocks, stages = [], []
+        stage_options = zip(_STAGES, strides[1:], k_sizes, lr_mults[1:])
+        for (expansion, width, depth), stride, stage_k_size, lr_mult in stage_options:
+            for i in range(depth):
+                blocks.append(
+                    InvertedResidual(
+                        channels,
+                        width,
+                        expansion,
+                        stride if i == 0 else 1,
+                        stage_k_size,
+                        lr_mult,
+                        data_format,
+                    )
+                )
+                channels = width
+            stages.append(f"blocks[{len(blocks) - 1}]")
+        self.blocks = nn.Sequential(*blocks)
+        self.last_conv = ConvBN(
+            channels,
+            _LAST_CHANNELS,
+            1,
+            act=nn.ReLU6,
+            lr_mult=lr_mults[-1],
+            data_format=data_format,
+        )
+        self.avg_pool = nn.AdaptiveAvgPool2D(1, data_format=data_format)
+        self.flatten = nn.Flatten()
+        self.dropout = nn.Dropout(_DROPOUT)
+        self.fc = nn.Linear(
+            _LAST_CHANNELS, class_num, weight_attr=ParamAttr(initializer=Normal(0.0, 0.01))
+        )
+        self.return_results_of(stages, return_patterns, return_stages)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Logits of a batch of images; see the class for the shapes."""
+        x = self.to_data_format(x)
+        x = self.last_conv(self.blocks(self.stem(x)))
+        return self.fc(self.dropout(self.flatten(self.avg_pool(x))))
