@@ -1,0 +1,9 @@
+"""``python -m paddleclas_eca SCRIPT ARGS``; see :mod:`paddleclas_eca.cli.script`."""
+
+import sys
+
+from .cli import report_mistakes
+from .cli.script import run_script
+
+if __name__ == "__main__":
+    sys.exit(report_mistakes(lambda: run_script(sys.argv[1:])))

@@ -1,0 +1,74 @@
+"""``train``, ``eval``, ``infer`` and ``export_model``: PaddleClas's own tools, with ECA known.
+
+They take the options of PaddleClas's ``tools/*.py`` and run its Engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from .. import register
+from ..configs import apply_overrides, device_of, find_config
+from ..host.runtime import tune_cpu
+from .command import Command
+
+
+def add_arguments(parser: argparse.ArgumentParser, mode: str) -> None:
+    """Add PaddleClas's options."""
+    parser.add_argument(
+        "-c",
+        "--config",
+        required=True,
+        metavar="CONFIG",
+        help="config file, or the name of a shipped one, such as ECA_ResNet50",
+    )
+    parser.add_argument(
+        "-o",
+        "--override",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a value of the config, such as Global.device=cpu; can be repeated",
+    )
+    if mode == "train":
+        parser.add_argument(
+            "-p",
+            "--profiler_options",
+            metavar="KEY=VALUE;...",
+            help="options of PaddleClas's profiler",
+        )
+
+
+def run(args: argparse.Namespace, mode: str) -> int:
+    """Run PaddleClas's Engine in ``mode`` on the config.
+
+    Raises:
+        UserError: the config cannot be read, asks for what cannot be done, or there is no
+            PaddleClas that can run it.
+    """
+    path = find_config(args.config)
+    if device_of(path, args.override) == "cpu":
+        tune_cpu()
+    ppcls = register()
+    ppcls.require_trainer()
+    from ..host.engine import run_engine
+
+    config = ppcls.module("utils.config").parse_config(str(path))
+    apply_overrides(config, args.override)
+    config["profiler_options"] = getattr(args, "profiler_options", None)
+    run_engine(ppcls, config, mode)
+    return 0
+
+
+# Name of the command, mode of the Engine, help.
+_COMMANDS = (
+    ("train", "train", "train a model"),
+    ("eval", "eval", "evaluate a trained model on the validation set"),
+    ("infer", "infer", "predict the classes of images"),
+    ("export_model", "export", "export a trained model for Paddle Inference"),
+)
+COMMANDS = [
+    Command(name, help, partial(add_arguments, mode=mode), partial(run, mode=mode))
+    for name, mode, help in _COMMANDS
+]

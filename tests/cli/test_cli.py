@@ -1,0 +1,195 @@
+"""The command line beside the tools: doctor, scripts, messages, and what an import costs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import paddleclas_eca
+from paddleclas_eca import cli
+from paddleclas_eca.cli.script import run_script
+from paddleclas_eca.errors import UserError
+
+# What the tools write into the repository by default.
+OUTPUTS = ("dataset", "output", "inference", "log")
+
+
+def test_import_is_light(run_python, tmp_path):
+    code = (
+        "import sys, paddleclas_eca; "
+        "loaded = {'paddle', 'ppcls', 'paddleclas', 'cv2', 'numpy', 'sklearn'} & set(sys.modules); "
+        "assert not loaded, loaded; "
+        "assert 'ECALayer' in dir(paddleclas_eca)"
+    )
+    run_python("-c", code, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", paddleclas_eca.__all__)
+def test_public_names_are_there(name):
+    assert getattr(paddleclas_eca, name) is not None
+
+
+def test_other_names_are_not():
+    with pytest.raises(AttributeError, match="no attribute 'ECALayers'"):
+        paddleclas_eca.ECALayers  # noqa: B018
+
+
+def test_help_lists_the_commands(capsys):
+    with pytest.raises(SystemExit) as finished:
+        cli.main(["--help"])
+    assert finished.value.code == 0
+    printed = capsys.readouterr().out
+    for name in ("train", "eval", "infer", "export_model", "prepare", "doctor"):
+        assert re.search(rf"^ +{name}\b", printed, re.MULTILINE)
+
+
+def test_mistakes_are_printed_without_a_traceback(capsys, tmp_path):
+    assert cli.main(["prepare", "imagenet", str(tmp_path / "nowhere")]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {tmp_path / 'nowhere'} is not a folder.")
+    assert "Traceback" not in captured.err
+
+
+def test_other_errors_keep_their_traceback():
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cli.report_mistakes(fail)
+
+
+def test_doctor_tells_what_is_there(run_python, tmp_path):
+    script = Path(sysconfig.get_path("scripts")) / "paddleclas-eca"
+    printed = run_python(script, "doctor", cwd=tmp_path, env={"OMP_NUM_THREADS": "1"}).stdout
+    import paddle
+
+    for text in (
+        f"paddleclas_eca {paddleclas_eca.__version__}",
+        f"paddlepaddle{'-gpu' if paddle.device.is_compiled_with_cuda() else ''} ",
+        "PaddleClas",
+        "can train: yes",
+        "devices: cpu",
+        "OMP_NUM_THREADS=1 (set by you)",
+        "load-report",
+        "network-name",
+    ):
+        assert text in printed
+
+
+def test_doctor_on_a_paddleclas_without_trainer(run_python, tmp_path):
+    """As the wheels 2.4.3 to 2.6.0 are."""
+    folder = tmp_path / "paddleclas" / "ppcls"
+    for part in ("arch", "utils"):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "__init__.py").touch()
+    (tmp_path / "paddleclas" / "__init__.py").write_text("raise ImportError('not to be run')")
+    (folder / "utils" / "logger.py").write_text("_logger = 0\n")
+    code = (
+        "import sys; from paddleclas_eca.host import find_paddleclas; "
+        "from paddleclas_eca.cli import report_mistakes; "
+        "sys.exit(report_mistakes(lambda: find_paddleclas().require_trainer()))"
+    )
+    environment = {"PYTHONPATH": str(tmp_path), "PADDLECLAS_ROOT": ""}
+    finished = run_python("-c", code, cwd=tmp_path, env=environment, fails=True)
+    assert "has no trainer" in finished.stderr
+    assert "pip install --no-deps paddleclas==2.4.2" in finished.stderr
+    assert "PADDLECLAS_ROOT" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+SCRIPT = """
+import sys
+from ppcls.arch import build_model
+from ppcls.utils import config
+
+if __name__ == "__main__":
+    options = config.parse_args()
+    model = build_model(config.get_config(options.config, overrides=options.override))
+    print(sys.argv[0], type(model).__name__, model.class_num)
+"""
+
+
+def test_script_of_paddleclas_knows_the_models(run_python, tmp_path):
+    (tmp_path / "build.py").write_text(SCRIPT)
+    words = ["-m", "paddleclas_eca", "build.py", "-c", "digits/ECA_ResNet18"]
+    finished = run_python(*words, "-o", "Arch.class_num=7", cwd=tmp_path)
+    assert "build.py ECAResNet 7" in finished.stdout
+
+
+def test_script_that_fails_on_an_unknown_model_says_so_in_a_line(run_python, tmp_path):
+    script = SCRIPT.replace("ppcls.arch import build_model", "ppcls.engine.engine import Engine")
+    (tmp_path / "build.py").write_text(script.replace("build_model(", "Engine("))
+    words = ["-m", "paddleclas_eca", "build.py", "-c", "digits/ECA_ResNet18"]
+    finished = run_python(*words, "-o", "Arch.name=ECA_ResNet5O", cwd=tmp_path, fails=True)
+    assert finished.stderr.splitlines()[-1].startswith("error: Arch.name: ")
+    assert "Did you mean ECA_ResNet50" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.skipif("PADDLECLAS_ROOT" not in os.environ, reason="needs a PaddleClas checkout")
+def test_train_script_of_a_checkout(run_python, tmp_path, digits):
+    checkout = Path(os.environ["PADDLECLAS_ROOT"])
+    overrides = [
+        f"DataLoader.{part}.dataset.{key}={digits / value}"
+        for part in ("Train", "Eval")
+        for key, value in (("image_root", "."), ("cls_label_path", "val_32.txt"))
+    ]
+    options = [word for override in [*overrides, "Global.epochs=1"] for word in ("-o", override)]
+    words = ["-m", "paddleclas_eca", checkout / "tools/train.py", "-c", "digits/ECA_ResNet18"]
+    finished = run_python(*words, *options, cwd=tmp_path)
+    assert "[Eval][Epoch 1][Avg]" in finished.stdout
+
+
+def test_missing_script_is_named():
+    with pytest.raises(UserError, match="no script nowhere/train.py"):
+        run_script(["nowhere/train.py"])
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 2), (["--help"], 0)])
+def test_usage(capsys, words, code):
+    assert run_script(words) == code
+    assert "python -m paddleclas_eca SCRIPT" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory, repository):
+    folder = tmp_path_factory.mktemp("wheel")
+    # From a copy: setuptools puts what an earlier build left in the folder into the wheel.
+    source = folder / "source"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", *OUTPUTS)
+    shutil.copytree(repository, source, ignore=ignored)
+    words = ["pip", "wheel", "-q", "--no-deps", "--wheel-dir", folder, source]
+    subprocess.run([sys.executable, "-m", *words], check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_wheel_holds_code_and_configs_and_nothing_else(wheel, repository):
+    names = [n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n]
+    assert all(name.startswith("paddleclas_eca/") for name in names)
+    configs = {
+        f"paddleclas_eca/ppcls_configs/{p.relative_to(repository / 'ppcls_configs').as_posix()}"
+        for p in (repository / "ppcls_configs").rglob("*")
+        if p.is_file()
+    }
+    code = {
+        p.relative_to(repository).as_posix() for p in (repository / "paddleclas_eca").rglob("*.py")
+    }
+    assert set(names) == configs | code
+
+
+def test_unpacked_wheel_exports_from_anywhere(wheel, tmp_path, run_python):
+    site, work = tmp_path / "site", tmp_path / "work"
+    zipfile.ZipFile(wheel).extractall(site)
+    work.mkdir()
+    code = "import sys; from paddleclas_eca.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = ["export_model", "-c", "digits/ECA_ResNet18"]
+    run_python("-c", code, *words, cwd=work, env={"PYTHONPATH": str(site)})
+    assert (work / "inference" / "digits" / "inference.pdiparams").is_file()
