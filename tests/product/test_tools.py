@@ -54,11 +54,12 @@ def test_eval_with_two_processes(tmp_path, run_tool, short_digits, trained):
 
 
 def predictions(output):
+    # Printed by some versions of PaddleClas, logged by others.
     return [
         entry
         for line in output.splitlines()
-        if line.startswith("[{")
-        for entry in ast.literal_eval(line)
+        if "[{'class_ids'" in line
+        for entry in ast.literal_eval(line[line.index("[{'class_ids'") :])
     ]
 
 
