@@ -9,7 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from .locate import HOW_TO_GET_A_TRAINER, INSTALL_COMMANDS, PaddleClas, find_paddleclas
+from .locate import PaddleClas, find_paddleclas
+from .runtime import require_paddle
 from .source import source_has
 
 _active: PaddleClas | None = None
@@ -22,10 +23,11 @@ def activate(script: Path | None = None) -> PaddleClas:
         script: a script of PaddleClas that is about to run; its own checkout is used.
 
     Raises:
-        UserError: there is no PaddleClas, or it cannot be imported.
+        UserError: there is no Paddle or PaddleClas, or it cannot be imported.
     """
     global _active
     if _active is None:
+        require_paddle()
         from .patches import apply_patches
 
         ppcls = find_paddleclas(script)
@@ -66,8 +68,6 @@ def warn(message: str) -> None:
 
 
 __all__ = [
-    "HOW_TO_GET_A_TRAINER",
-    "INSTALL_COMMANDS",
     "PaddleClas",
     "activate",
     "find_paddleclas",

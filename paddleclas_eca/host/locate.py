@@ -89,11 +89,6 @@ class PaddleClas:
                 f"PaddleClas in {self.folder} cannot be imported: {error}. {advice}"
             ) from error
 
-    def has_module(self, name: str) -> bool:
-        """Whether this PaddleClas has a module, without importing it."""
-        path = self.folder.joinpath(*name.split("."))
-        return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
-
     def require_trainer(self) -> None:
         """Raise UserError with the ways out when this PaddleClas cannot train."""
         if not self.can_train:
@@ -128,7 +123,8 @@ def find_paddleclas(script: Path | None = None) -> PaddleClas:
         script: a script of PaddleClas that is about to run, if any.
 
     Raises:
-        UserError: there is none, or ``$PADDLECLAS_ROOT`` is not one or comes too late.
+        UserError: there is none, or ``$PADDLECLAS_ROOT`` is not one, comes too late, or is
+            another than the checkout of ``script``.
     """
     chosen = next(_candidates(script), None)
     if chosen is None:
@@ -138,6 +134,12 @@ def find_paddleclas(script: Path | None = None) -> PaddleClas:
 
 def _candidates(script: Path | None) -> Iterator[PaddleClas]:
     requested = _requested_root()
+    checkout = _checkout_of(script)
+    if requested and checkout and requested != checkout:
+        raise UserError(
+            f"${ROOT_VARIABLE} asks for {requested.parent}, but {script} belongs to "
+            f"{checkout.parent}. Unset {ROOT_VARIABLE}, or run the script of that checkout."
+        )
     imported = sys.modules.get("ppcls")
     if imported is not None and getattr(imported, "__file__", None):
         folder = Path(imported.__file__).resolve().parent
@@ -150,10 +152,8 @@ def _candidates(script: Path | None) -> Iterator[PaddleClas]:
         yield _found(folder, "already imported")
     if requested:
         yield _found(requested, f"${ROOT_VARIABLE}")
-    if script is not None:
-        for parent in script.resolve().parents:
-            if _is_ppcls(parent / "ppcls"):
-                yield _found(parent / "ppcls", f"checkout of {script.name}")
+    if checkout:
+        yield _found(checkout, f"checkout of {script.name}")
     spec = _find_spec("ppcls")
     if spec and spec.origin and _is_ppcls(Path(spec.origin).parent):
         yield _found(Path(spec.origin).resolve().parent, "importable as ppcls")
@@ -165,6 +165,11 @@ def _candidates(script: Path | None) -> Iterator[PaddleClas]:
         yield _found(wheel, "installed wheel")
     elif wheel and (wheel / "arch" / "__init__.py").is_file():
         yield PaddleClas("paddleclas.ppcls", wheel, "installed wheel", _wheel_version())
+
+
+def _checkout_of(script: Path | None) -> Path | None:
+    parents = script.resolve().parents if script else ()
+    return next((p / "ppcls" for p in parents if _is_ppcls(p / "ppcls")), None)
 
 
 def _found(folder: Path, found_by: str) -> PaddleClas:

@@ -6,6 +6,7 @@ refuses it with a message. All run before the Engine is built, whichever script 
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,12 +86,20 @@ def _sections(ppcls: PaddleClas, config: Config, mode: str) -> None:
             raise UserError(
                 f"{key}: {config[key]!r} is not a section; it takes `key: value` lines, indented"
             )
-    for key in ("Global", "Arch"):
+    required = ["Global", "Arch", "DataLoader"]
+    for key in required + (["Loss", "Optimizer"] if mode == "train" else []):
         if not config.get(key):
             raise UserError(f"the config has no section {key}")
     for key in ("Global.device", "Global.output_dir", "Arch.name"):
         if _section(config, *key.split(".")) is None:
             raise UserError(f"the config has no value for {key}")
+    for key in ("checkpoints", "pretrained_model"):
+        value = config["Global"].get(key)
+        if not isinstance(value, (str, type(None))):
+            raise UserError(f"Global.{key}: {value!r} is neither a path nor null")
+    shape = config["Global"].get("image_shape", [3, 224, 224])
+    if not isinstance(shape, list) or len(shape) != 3:
+        raise UserError(f"Global.image_shape: {shape!r} is no shape such as [3, 224, 224]")
 
 
 def _device(ppcls: PaddleClas, config: Config, mode: str) -> None:
@@ -135,16 +144,20 @@ def _network_names(ppcls: PaddleClas, config: Config, mode: str) -> None:
 
 def _class_map(ppcls: PaddleClas, config: Config, mode: str) -> None:
     given = _section(config, "Infer", "PostProcess", "class_id_map_file")
-    if not given or os.path.exists(str(given)):
+    if not given or mode not in ("infer", "export"):
         return
-    for root in (*RESOURCE_ROOTS, ppcls.folder.parent):
-        if (root / str(given)).is_file():
-            config["Infer"]["PostProcess"]["class_id_map_file"] = str(root / given)
-            return
-    if mode in ("infer", "export"):
-        raise UserError(
-            f"Infer.PostProcess.class_id_map_file: {given} does not exist. Give a file with a "
-            f"line `ID NAME` per class, or null for numbers without names."
+    key = "Infer.PostProcess.class_id_map_file"
+    how = "Give a file with a line `ID NAME` per class, or null for numbers without names."
+    roots = (Path(), *RESOURCE_ROOTS, ppcls.folder.parent)
+    file = next((root / str(given) for root in roots if (root / str(given)).is_file()), None)
+    if file is None:
+        raise UserError(f"{key}: {given} is no file. {how}")
+    config["Infer"]["PostProcess"]["class_id_map_file"] = str(file)
+    names, classes = len(file.read_bytes().splitlines()), config["Arch"].get("class_num")
+    if classes is not None and names != classes:
+        ppcls.module("utils.logger").warning(
+            f"{key}: {given} names {names} classes and the model has {classes}, so the names of "
+            f"predictions may be wrong. {how}"
         )
 
 
@@ -152,16 +165,18 @@ def _infer_images(ppcls: PaddleClas, config: Config, mode: str) -> None:
     if mode != "infer":
         return
     given = _section(config, "Infer", "infer_imgs")
-    if given and os.path.exists(str(given)):
-        return
-    for root in RESOURCE_ROOTS:
-        if given and (root / str(given)).exists():
-            config["Infer"]["infer_imgs"] = str(root / given)
-            return
-    raise UserError(
-        f"Infer.infer_imgs: {given} does not exist. Name an image or a folder of images with "
-        f"-o Infer.infer_imgs=PATH"
-    )
+    if given is None:
+        raise UserError("the config has no value for Infer.infer_imgs")
+    how = "Name an image or a folder of images with -o Infer.infer_imgs=PATH"
+    roots = (Path(), *RESOURCE_ROOTS)
+    path = next((root / str(given) for root in roots if (root / str(given)).exists()), None)
+    if path is None:
+        raise UserError(f"Infer.infer_imgs: {given} does not exist. {how}")
+    try:
+        ppcls.module("data.utils.get_image_list").get_image_list(str(path))
+    except Exception as error:
+        raise UserError(f"Infer.infer_imgs: {given} holds no image. {how}") from error
+    config["Infer"]["infer_imgs"] = str(path)
 
 
 def _datasets(config: Config) -> Iterator[tuple[str, Config]]:
@@ -178,6 +193,13 @@ def _datasets(config: Config) -> Iterator[tuple[str, Config]]:
     return walk("DataLoader", config.get("DataLoader"))
 
 
+def _reads_list(ppcls: PaddleClas, dataset: Config) -> bool:
+    """Whether a dataset reads a list of images; for others the same keys mean other things."""
+    base = ppcls.module("data.dataloader.common_dataset").CommonDataset
+    kind = getattr(ppcls.module("data"), str(dataset.get("name")), None)
+    return isinstance(kind, type) and issubclass(kind, base)
+
+
 def _data_paths(ppcls: PaddleClas, config: Config, mode: str) -> None:
     wanted = {"train": ("Train", "Eval"), "eval": ("Eval",)}.get(mode, ())
     if mode == "train" and not config["Global"].get("eval_during_train", True):
@@ -185,7 +207,7 @@ def _data_paths(ppcls: PaddleClas, config: Config, mode: str) -> None:
     for place, dataset in _datasets(config):
         if place.split(".")[1] not in wanted:
             continue
-        for key in ("image_root", "cls_label_path"):
+        for key in ("image_root", "cls_label_path") if _reads_list(ppcls, dataset) else ():
             path = dataset.get(key)
             if isinstance(path, str) and not os.path.exists(path):
                 raise UserError(
@@ -318,6 +340,49 @@ def _operator_names(ppcls: PaddleClas, config: Config, mode: str) -> None:
             )
 
 
+def _component_names(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    named = [
+        (f"{place}.name", dataset.get("name"), "data", "dataset")
+        for place, dataset in _datasets(config)
+    ]
+    if mode == "train":
+        optimizer = _section(config, "Optimizer", "name")
+        schedule = _section(config, "Optimizer", "lr", "name")
+        named.append(("Optimizer.name", optimizer, "optimizer.optimizer", "optimizer"))
+        named.append(("Optimizer.lr.name", schedule, "optimizer.learning_rate", "schedule"))
+    for key, name, module, kind in named:
+        names = [n for n, v in vars(ppcls.module(module)).items() if isinstance(v, type)]
+        if name is not None and name not in names:
+            raise UserError(
+                f"{key}: this PaddleClas has no {kind} {name!r}{suggestion(str(name), names)}"
+            )
+
+
+def _piecewise_ignores_rate(ppcls: PaddleClas) -> bool:
+    schedule = ppcls.module("optimizer.learning_rate").Piecewise
+    return "learning_rate" not in inspect.signature(schedule.__init__).parameters
+
+
+def _piecewise_rate(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    schedule = _section(config, "Optimizer", "lr")
+    if mode != "train" or _section(config, "Optimizer", "lr", "name") != "Piecewise":
+        return
+    rate, values = schedule.get("learning_rate"), schedule.get("values") or [None]
+    if rate is not None and rate != values[0]:
+        raise UserError(
+            f"Optimizer.lr.learning_rate: Piecewise of this PaddleClas takes its rates from "
+            f"Optimizer.lr.values, {schedule.get('values')}, and would ignore {rate!r}. Set "
+            f"them all, such as -o 'Optimizer.lr.values=[0.2, 0.02, 0.002, 0.0002]'"
+        )
+
+
+def _one_exporter(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    import paddle
+
+    if mode == "export" and paddle.distributed.get_world_size() > 1:
+        raise UserError("a model is exported by one process: run this without the launcher")
+
+
 RULES = [
     Rule("sections", "all", "KeyError from inside PaddleClas", _always, _sections),
     Rule(
@@ -340,6 +405,27 @@ RULES = [
         "AttributeError: module 'ppcls.data.preprocess' has no attribute",
         _always,
         _operator_names,
+    ),
+    Rule(
+        "component-name",
+        "all",
+        "NameError or AttributeError for a dataset, optimizer or schedule that is not there",
+        _always,
+        _component_names,
+    ),
+    Rule(
+        "piecewise-rate",
+        "2.4.2 and release/2.5",
+        "Optimizer.lr.learning_rate of Piecewise is ignored without a word",
+        _piecewise_ignores_rate,
+        _piecewise_rate,
+    ),
+    Rule(
+        "one-exporter",
+        "all",
+        "export by several processes: 'NoneType' object has no attribute '_has_grad'",
+        _always,
+        _one_exporter,
     ),
     Rule(
         "data-paths",

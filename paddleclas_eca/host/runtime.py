@@ -53,6 +53,18 @@ def _threads_set_by_user() -> bool:
     return any(entry.startswith(THREADS.encode() + b"=") for entry in started_with.split(b"\0"))
 
 
+def require_paddle() -> None:
+    """Import Paddle; raises UserError, with what to install, where that fails."""
+    try:
+        import paddle  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"Paddle cannot be imported: {error}. For the CPU, pip install paddlepaddle; for "
+            f"GPUs, paddlepaddle-gpu as the README says. A missing libgomp.so.1 comes with the "
+            f"system package libgomp1."
+        ) from error
+
+
 def check_device(device: str) -> None:
     """Raise UserError, with the override to use, when Paddle cannot use ``device`` here.
 

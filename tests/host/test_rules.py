@@ -54,6 +54,11 @@ def test_sections_are_there_and_are_sections(refused):
     assert "no section Arch" in refused({"Arch": None})
     assert "no value for Global.output_dir" in refused({"Global.output_dir": None})
     assert "no value for Arch.name" in refused({"Arch": {"class_num": 10}})
+    assert "no section DataLoader" in refused({"DataLoader": None}, "infer")
+    assert "no section Optimizer" in refused({"Optimizer": None})
+    assert refused({"Global.pretrained_model": True}).startswith("Global.pretrained_model: True")
+    assert refused({"Global.checkpoints": 3}).startswith("Global.checkpoints: 3 is neither")
+    assert refused({"Global.image_shape": 224}).startswith("Global.image_shape: 224 is no shape")
     for section in ("Arch", "AMP", "EMA", "Slim", "Infer", "DataLoader"):
         assert refused({section: ["text"]}).startswith(f"{section}: ['text'] is not a section")
 
@@ -160,7 +165,7 @@ def test_data_that_is_not_there(refused):
     assert message.startswith(f"{EVAL_SET}.cls_label_path: no/list.txt does not exist")
     assert f"-o {EVAL_SET}.cls_label_path=PATH" in message
     assert refused({f"{TRAIN_SET}.image_root": "no"}).startswith(f"{TRAIN_SET}.image_root: no")
-    gallery = {"Gallery": {"dataset": {"image_root": "no"}}}
+    gallery = {"Gallery": {"dataset": {"name": "LogoDataset", "image_root": "no"}}}
     assert refused({"DataLoader.Eval": gallery}).startswith("DataLoader.Eval.Gallery.dataset.image")
 
 
@@ -168,6 +173,47 @@ def test_data_that_is_not_read_need_not_be_there(ppcls, make_config):
     config = make_config({f"{EVAL_SET}.image_root": "no", "Global.eval_during_train": False})
     rules.check_config(ppcls, config, "train")
     rules.check_config(ppcls, make_config({f"{TRAIN_SET}.image_root": "no"}), "eval")
+
+
+def test_data_sets_that_read_no_list_may_use_its_key_otherwise(ppcls, make_config):
+    # PaddleClas's own configs for person re-identification name a sub-folder there.
+    reid = {"name": "Market1501", "image_root": "no", "cls_label_path": "bounding_box_train"}
+    rules.check_config(ppcls, make_config({TRAIN_SET: reid}), "train")
+
+
+@pytest.mark.without_rule("component-name", *DID_NOT_RAISE)
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({f"{TRAIN_SET}.name": "ImageNetDatase"}, "no dataset .* Did you mean ImageNetDataset"),
+        ({"Optimizer.name": "Momentun"}, "no optimizer 'Momentun'. Did you mean Momentum"),
+        ({"Optimizer.lr.name": "Cosin"}, "no schedule 'Cosin'. Did you mean Cosine"),
+    ],
+)
+def test_components_that_are_not_there(refused, changes, expected):
+    message = refused(changes)
+    assert message.startswith(f"{next(iter(changes))}: ") and re.search(expected, message)
+
+
+PIECEWISE = {"name": "Piecewise", "decay_epochs": [1], "values": [0.1, 0.01]}
+
+
+@pytest.mark.without_rule("piecewise-rate", *DID_NOT_RAISE)
+def test_learning_rate_that_piecewise_ignores(refused):
+    message = refused({"Optimizer.lr": {**PIECEWISE, "learning_rate": 0.2}})
+    assert "would ignore 0.2" in message and "-o 'Optimizer.lr.values=[" in message
+
+
+@pytest.mark.parametrize("extra", [{}, {"learning_rate": 0.1}])
+def test_learning_rate_of_piecewise_is_the_first_of_its_values(make_engine, extra):
+    engine = make_engine({"Optimizer.lr": {**PIECEWISE, **extra}})
+    assert engine.optimizer[0].get_lr() == pytest.approx(0.1)
+
+
+@pytest.mark.without_rule("one-exporter", *DID_NOT_RAISE)
+def test_export_by_several_processes(refused, monkeypatch):
+    monkeypatch.setattr(paddle.distributed, "get_world_size", lambda: 2)
+    assert "exported by one process" in refused({}, "export")
 
 
 CLASS_MAP = "Infer.PostProcess.class_id_map_file"
@@ -185,13 +231,38 @@ def test_class_names_are_found_beside_the_shipped_configs(
 
 
 def test_class_names_that_are_nowhere(refused):
-    assert refused({CLASS_MAP: "no.txt"}, "infer").startswith(f"{CLASS_MAP}: no.txt does not exist")
+    for path in ("no.txt", ".."):
+        assert refused({CLASS_MAP: path}, "infer").startswith(f"{CLASS_MAP}: {path} is no file")
+
+
+def test_class_names_of_another_number_are_told(ppcls, make_config, log):
+    rules.check_config(ppcls, make_config({"Arch.class_num": 4}), "infer")
+    assert any(f"{CLASS_MAP}: " in line and "names 10 classes" in line for line in log)
 
 
 @pytest.mark.without_rule("infer-images", Exception, "not found any img file|DID NOT RAISE")
 def test_images_to_infer_that_are_not_there(make_engine):
     with pytest.raises(UserError, match="Infer.infer_imgs: no does not exist"):
         make_engine({"Infer.infer_imgs": "no"}, mode="infer").infer()
+
+
+@pytest.mark.without_rule("infer-images", Exception, "not found any img file|DID NOT RAISE")
+@pytest.mark.parametrize("name", ["empty", "notes.txt"])
+def test_images_to_infer_that_are_no_images(make_engine, tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match=f"Infer.infer_imgs: .*{name} holds no image"):
+        make_engine({"Infer.infer_imgs": str(tmp_path / name)}, mode="infer").infer()
+
+
+def test_images_to_infer_in_a_folder_whose_name_is_a_number(
+    ppcls, make_config, digits, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2012").symlink_to(digits / "val" / "3")
+    config = make_config({"Infer.infer_imgs": 2012})
+    rules.check_config(ppcls, config, "infer")
+    assert config["Infer"]["infer_imgs"] == "2012"
 
 
 def test_images_to_infer_are_found_beside_the_shipped_configs(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..edits import Edits
 from ..locate import PaddleClas
-from . import aliases, datasets, ema, engine, tensors, theseus, weights
+from . import aliases, config_rules, datasets, ema, tensors, theseus, weights
 from .base import Patch
 
 # Several patches wrap the same function; a later one is outside and runs first. So the
@@ -22,7 +22,7 @@ PATCHES: list[Patch] = [
     *theseus.PATCHES,
     *ema.PATCHES,
     *weights.PATCHES,
-    *engine.PATCHES,
+    *config_rules.PATCHES,
 ]
 
 _in_force: dict[str, Edits] = {}
