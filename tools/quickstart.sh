@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/setup_env.sh
-# Last on the path of searching for PaddleClas, but first choice here: what set-up installed.
-unset PADDLECLAS_ROOT
+# The PaddleClas to use is the one that was just installed, not another of the user's.
+unset PADDLECLAS_ROOT PYTHONPATH
 python=.venv/bin/python
 config=ppcls_configs/digits/ECA_ResNet18.yaml
 run=output/digits/ECA_ResNet18
