@@ -92,17 +92,22 @@ def parse_override(option: str) -> tuple[list[str], Any]:
         return path, text
 
 
-def apply_overrides(config: dict[str, Any], options: Sequence[str]) -> None:
+def apply_overrides(config: dict[str, Any], options: Sequence[str]) -> list[str]:
     """Set ``KEY.KEY=VALUE`` options in a config, in place; a number as key indexes a list.
 
     Missing sections are made, as PaddleClas makes them.
 
+    Returns:
+        A remark for each option that sets what the config does not have: it may be misspelt.
+
     Raises:
         UserError: an option has not that form, or leads through a value that is no section.
     """
+    remarks = []
     for option in options:
         keys, value = parse_override(option)
         here: Any = config
+        new = False
         for depth, key in enumerate(keys):
             last = depth == len(keys) - 1
             if isinstance(here, list):
@@ -116,12 +121,19 @@ def apply_overrides(config: dict[str, Any], options: Sequence[str]) -> None:
                 raise UserError(
                     f"-o {option}: {'.'.join(keys[:depth])} is {here!r}, which has no {key!r}"
                 )
-            elif not last and here.get(key) is None:
+            elif key not in here and not new:
+                new = True
+                remarks.append(
+                    f"-o {option}: the config has no {'.'.join(keys[: depth + 1])} so far"
+                    f"{suggestion(key, here)}"
+                )
+            if not last and isinstance(here, dict) and here.get(key) is None:
                 here[key] = type(config)()
             if last:
                 here[key] = value
             else:
                 here = here[key]
+    return remarks
 
 
 def device_of(path: Path, options: Sequence[str]) -> str | None:

@@ -9,7 +9,8 @@ import platform
 
 from .. import __version__, register
 from ..errors import UserError
-from ..host.runtime import ONEDNN_FLAGS, THREADS, tune_cpu
+from ..host import PaddleClas, find_paddleclas
+from ..host.runtime import ONEDNN_FLAGS, THREADS, require_paddle, tune_cpu
 from .command import Command
 
 _PACKAGES = (
@@ -31,16 +32,14 @@ def run(args: argparse.Namespace) -> int:
         version = _version(package)
         if version:
             print(f"  {package} {version}")
-    _print_machine(tuned)
     try:
-        ppcls = register()
-    except UserError as error:
-        print(f"PaddleClas: {error}")
-        return 1
-    version = f" {ppcls.version}" if ppcls.version else ""
-    print(f"PaddleClas{version}: {ppcls.folder} ({ppcls.found_by})")
-    try:
+        require_paddle()
+        _print_machine(tuned)
+        ppcls = find_paddleclas()
+        version = f" {ppcls.version}" if ppcls.version else ""
+        print(f"PaddleClas{version}: {ppcls.folder} ({ppcls.found_by})")
         ppcls.require_trainer()
+        register()
     except UserError as error:
         print(f"can train: no. {error}")
         return 1
@@ -72,7 +71,7 @@ def _print_machine(tuned: dict[str, str]) -> None:
             print(f"  {variable}={os.environ[variable]} ({origin})")
 
 
-def _print_cures(ppcls) -> None:
+def _print_cures(ppcls: PaddleClas) -> None:
     from ..host.patches import patches_in_force
     from ..host.rules import rules_for
 

@@ -10,11 +10,12 @@ from functools import partial
 
 from .. import register
 from ..configs import apply_overrides, device_of, find_config
+from ..host import warn
 from ..host.runtime import tune_cpu
 from .command import Command
 
 
-def add_arguments(parser: argparse.ArgumentParser, mode: str) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add PaddleClas's options."""
     parser.add_argument(
         "-c",
@@ -31,13 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser, mode: str) -> None:
         metavar="KEY=VALUE",
         help="set a value of the config, such as Global.device=cpu; can be repeated",
     )
-    if mode == "train":
-        parser.add_argument(
-            "-p",
-            "--profiler_options",
-            metavar="KEY=VALUE;...",
-            help="options of PaddleClas's profiler",
-        )
+    parser.add_argument(
+        "-p",
+        "--profiler_options",
+        metavar="KEY=VALUE;...",
+        help="options of PaddleClas's profiler, for train",
+    )
 
 
 def run(args: argparse.Namespace, mode: str) -> int:
@@ -55,8 +55,9 @@ def run(args: argparse.Namespace, mode: str) -> int:
     from ..host.engine import run_engine
 
     config = ppcls.module("utils.config").parse_config(str(path))
-    apply_overrides(config, args.override)
-    config["profiler_options"] = getattr(args, "profiler_options", None)
+    for remark in apply_overrides(config, args.override):
+        warn(remark)
+    config["profiler_options"] = args.profiler_options
     run_engine(ppcls, config, mode)
     return 0
 
@@ -69,6 +70,5 @@ _COMMANDS = (
     ("export_model", "export", "export a trained model for Paddle Inference"),
 )
 COMMANDS = [
-    Command(name, help, partial(add_arguments, mode=mode), partial(run, mode=mode))
-    for name, mode, help in _COMMANDS
+    Command(name, help, add_arguments, partial(run, mode=mode)) for name, mode, help in _COMMANDS
 ]

@@ -102,6 +102,7 @@ def _prepare_imagenet(args: argparse.Namespace) -> str:
         overrides = _data_overrides(summary.root, *lists)
     if summary.classes != _IMAGENET_CLASSES:
         overrides.append(f"Arch.class_num={summary.classes}")
+        overrides.append("Infer.PostProcess.class_id_map_file=null")
     state = "written" if summary.written else "already there, unchanged"
     return "\n".join(
         [

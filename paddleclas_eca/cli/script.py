@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import runpy
 import sys
 from collections.abc import Sequence
@@ -33,20 +34,23 @@ def run_script(argv: Sequence[str]) -> int:
         raise UserError(
             f"no script {script}: give the path of one, such as PaddleClas/tools/train.py"
         )
-    arguments = _with_shipped_config(list(argv[1:]))
+    arguments = _with_shipped_config(argv[1:])
     register(script)
     sys.argv = [str(script), *arguments]
     runpy.run_path(str(script), run_name="__main__")
     return 0
 
 
-def _with_shipped_config(arguments: list[str]) -> list[str]:
+def _with_shipped_config(arguments: Sequence[str]) -> list[str]:
     """Replace the name of a shipped config by its path, and use the CPU well if it says so."""
-    options = [b for a, b in zip(arguments, arguments[1:]) if a in ("-o", "--override")]
-    for i, (flag, value) in enumerate(zip(arguments, arguments[1:]), 1):
-        if flag in ("-c", "--config"):
-            path = find_config(value)
-            arguments[i] = str(path)
-            if device_of(path, options) == "cpu":
-                tune_cpu()
-    return arguments
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--config")
+    parser.add_argument("-o", "--override", action="append", default=[])
+    known, others = parser.parse_known_args(arguments)
+    if known.config is None:
+        return list(arguments)
+    path = find_config(known.config)
+    if device_of(path, known.override) == "cpu":
+        tune_cpu()
+    overrides = [word for override in known.override for word in ("-o", override)]
+    return ["-c", str(path), *overrides, *others]

@@ -70,7 +70,7 @@ def _factory(name: str, spec: ModelSpec) -> Callable[..., ImageClassifier]:
                     f"{name} has no option {option!r}{suggestion(option, valid)} "
                     f"(options: {', '.join(valid)})"
                 )
-        if pretrained is True or use_ssld:
+        if pretrained is True:
             raise UserError(
                 f"{name}: there are no published Paddle weights of this model to download. "
                 f"Give a file, pretrained: PATH.pdparams, which this project or PaddleClas has "
@@ -95,7 +95,7 @@ def _factory(name: str, spec: ModelSpec) -> Callable[..., ImageClassifier]:
         pretrained: a ``.pdparams`` file (or URL) to start from, or False. Tensors that do not
             fit, such as the classifier of another number of classes, stay as initialised,
             and are logged. There are no published Paddle weights to download (True).
-        use_ssld: accepted as in PaddleClas; there are no such weights.
+        use_ssld: accepted as in PaddleClas, where it chooses among the weights to download.
         **options: those of {spec.network.__name__}, which documents them.
 
     Raises:

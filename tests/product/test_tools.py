@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -74,6 +75,20 @@ def test_infer_names_the_classes_of_the_shipped_images(tmp_path, run_tool, train
     for entry in entries:
         assert len(entry["class_ids"]) == 3
         assert entry["label_names"] == [words[i] for i in entry["class_ids"]]
+
+
+def test_infer_with_two_processes_shares_out_the_images(tmp_path, run_tool, trained):
+    weights = f"Global.pretrained_model={trained.folder / 'latest'}"
+    run_tool("infer", DIGITS, [weights, "Global.log_ranks='0,1'"], processes=2, cwd=tmp_path)
+    logs = [(tmp_path / "log" / f"workerlog.{rank}").read_text() for rank in (0, 1)]
+    names = [[Path(e["file_name"]).name for e in predictions(log)] for log in logs]
+    assert names == [["1.png", "5.png"], ["3.png", "7.png"]]
+
+
+def test_export_with_two_processes_is_refused(tmp_path, run_tool):
+    finished = run_tool("export_model", DIGITS, processes=2, cwd=tmp_path, fails=True)
+    assert "error: a model is exported by one process" in finished.stdout + finished.stderr
+    assert not (tmp_path / "inference").exists()
 
 
 def test_infer_on_an_image_of_the_user(tmp_path, run_tool, digits, trained):
