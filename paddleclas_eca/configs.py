@@ -136,9 +136,9 @@ def apply_overrides(config: dict[str, Any], options: Sequence[str]) -> list[str]
     return remarks
 
 
-def device_of(path: Path, options: Sequence[str]) -> str | None:
-    """``Global.device`` of a config file with overrides, read without PaddleClas."""
+def global_section(path: Path, options: Sequence[str]) -> dict[str, Any]:
+    """``Global`` of a config file with overrides, read without PaddleClas."""
     config = load_yaml(path)
     apply_overrides(config, options)
     section = config.get("Global")
-    return section.get("device") if isinstance(section, dict) else None
+    return section if isinstance(section, dict) else {}

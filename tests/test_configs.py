@@ -10,8 +10,8 @@ import yaml
 import paddleclas_eca
 from paddleclas_eca.configs import (
     apply_overrides,
-    device_of,
     find_config,
+    global_section,
     list_configs,
     load_yaml,
     parse_override,
@@ -266,7 +266,7 @@ def test_overrides_that_lead_nowhere(option, message):
 @pytest.mark.parametrize(
     ("options", "device"), [([], "gpu"), (["Global.device=cpu"], "cpu"), (["Global=1"], None)]
 )
-def test_device_of(tmp_path, options, device):
+def test_global_section(tmp_path, options, device):
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(CONFIG))
-    assert device_of(path, options) == device
+    assert global_section(path, options).get("device") == device

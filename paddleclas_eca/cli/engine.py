@@ -9,9 +9,9 @@ import argparse
 from functools import partial
 
 from .. import register
-from ..configs import apply_overrides, device_of, find_config
+from ..configs import apply_overrides, find_config, global_section
 from ..host import warn
-from ..host.runtime import tune_cpu
+from ..host.runtime import tune
 from .command import Command
 
 
@@ -48,8 +48,7 @@ def run(args: argparse.Namespace, mode: str) -> int:
             PaddleClas that can run it.
     """
     path = find_config(args.config)
-    if device_of(path, args.override) == "cpu":
-        tune_cpu()
+    tune(global_section(path, args.override))
     ppcls = register()
     ppcls.require_trainer()
     from ..host.engine import run_engine

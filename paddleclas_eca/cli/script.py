@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import register
-from ..configs import device_of, find_config
+from ..configs import find_config, global_section
 from ..errors import UserError
-from ..host.runtime import tune_cpu
+from ..host.runtime import tune
 
 USAGE = """usage: python -m paddleclas_eca SCRIPT [ARGS ...]
 
@@ -42,7 +42,7 @@ def run_script(argv: Sequence[str]) -> int:
 
 
 def _with_shipped_config(arguments: Sequence[str]) -> list[str]:
-    """Replace the name of a shipped config by its path, and use the CPU well if it says so."""
+    """Replace the name of a shipped config by its path, and tune this process to the config."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-c", "--config")
     parser.add_argument("-o", "--override", action="append", default=[])
@@ -50,7 +50,6 @@ def _with_shipped_config(arguments: Sequence[str]) -> list[str]:
     if known.config is None:
         return list(arguments)
     path = find_config(known.config)
-    if device_of(path, known.override) == "cpu":
-        tune_cpu()
+    tune(global_section(path, known.override))
     overrides = [word for override in known.override for word in ("-o", override)]
     return ["-c", str(path), *overrides, *others]

@@ -15,7 +15,7 @@ from typing import Any, Callable
 
 from ..errors import UserError, suggestion
 from .locate import PaddleClas
-from .runtime import check_device
+from .runtime import ONEDNN_FLAGS, check_device
 from .source import source_has
 
 Config = dict[str, Any]
@@ -383,6 +383,17 @@ def _one_exporter(ppcls: PaddleClas, config: Config, mode: str) -> None:
         raise UserError("a model is exported by one process: run this without the launcher")
 
 
+def _static_onednn(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    settings = config["Global"]
+    if mode != "export" and settings["device"] == "cpu" and settings.get("to_static"):
+        wanted = [flag for flag in ONEDNN_FLAGS if os.environ.get(flag) in ("1", "true", "True")]
+        if wanted:
+            raise UserError(
+                f"Global.to_static: Paddle crashes on it with oneDNN on a CPU. Unset {wanted[0]}, "
+                f"or use -o Global.to_static=False"
+            )
+
+
 RULES = [
     Rule("sections", "all", "KeyError from inside PaddleClas", _always, _sections),
     Rule(
@@ -419,6 +430,13 @@ RULES = [
         "Optimizer.lr.learning_rate of Piecewise is ignored without a word",
         _piecewise_ignores_rate,
         _piecewise_rate,
+    ),
+    Rule(
+        "static-onednn",
+        "all, with Paddle 3.3 on a CPU",
+        "to_static with oneDNN: segmentation fault in training, wrong channels in NHWC",
+        _always,
+        _static_onednn,
     ),
     Rule(
         "one-exporter",

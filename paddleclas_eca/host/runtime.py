@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 
@@ -16,11 +17,21 @@ THREADS = "OMP_NUM_THREADS"
 ONEDNN_FLAGS = ("FLAGS_use_mkldnn", "FLAGS_use_onednn")
 
 
-def tune_cpu() -> dict[str, str]:
+def tune(settings: dict[str, Any]) -> None:
+    """Tune this process to the ``Global`` section of the config that it is to run."""
+    if settings.get("device") == "cpu":
+        tune_cpu(onednn=not settings.get("to_static"))
+
+
+def tune_cpu(onednn: bool = True) -> dict[str, str]:
     """Use all cores and oneDNN on a CPU, unless the user has set otherwise.
 
     Paddle alone uses one thread and no oneDNN. The cores are shared out among the
     processes that the launcher started on this machine.
+
+    Args:
+        onednn: whether to use oneDNN. A network under to_static crashes with it (Paddle 3.3.1:
+            a segmentation fault in training, channels mixed up in NHWC).
 
     Returns:
         The environment variables that were set; empty once Paddle is imported.
@@ -33,7 +44,7 @@ def tune_cpu() -> dict[str, str]:
 
         processes = int(os.environ.get("PADDLE_LOCAL_SIZE") or 1)
         tuned[THREADS] = str(max(1, cpu_count() // processes))
-    if not any(flag in os.environ for flag in ONEDNN_FLAGS):
+    if onednn and not any(flag in os.environ for flag in ONEDNN_FLAGS):
         tuned[ONEDNN_FLAGS[0]] = "1"
     os.environ.update(tuned)
     return tuned

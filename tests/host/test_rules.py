@@ -210,6 +210,20 @@ def test_learning_rate_of_piecewise_is_the_first_of_its_values(make_engine, extr
     assert engine.optimizer[0].get_lr() == pytest.approx(0.1)
 
 
+@pytest.mark.without_rule("static-onednn", *DID_NOT_RAISE)
+@pytest.mark.parametrize("flag", ["FLAGS_use_mkldnn", "FLAGS_use_onednn"])
+def test_static_graph_with_onednn_on_a_cpu(refused, monkeypatch, flag):
+    monkeypatch.setenv(flag, "1")
+    for mode in ("train", "eval", "infer"):
+        assert f"Unset {flag}" in refused({"Global.to_static": True}, mode)
+
+
+def test_static_graph_without_onednn(ppcls, make_config, monkeypatch):
+    for flag in ("FLAGS_use_mkldnn", "FLAGS_use_onednn"):
+        monkeypatch.setenv(flag, "0")
+    rules.check_config(ppcls, make_config({"Global.to_static": True}), "train")
+
+
 @pytest.mark.without_rule("one-exporter", *DID_NOT_RAISE)
 def test_export_by_several_processes(refused, monkeypatch):
     monkeypatch.setattr(paddle.distributed, "get_world_size", lambda: 2)

@@ -73,6 +73,22 @@ def test_more_processes_than_cores(monkeypatch):
     assert runtime.tune_cpu()["OMP_NUM_THREADS"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"device": "cpu"}, {"OMP_NUM_THREADS", "FLAGS_use_mkldnn"}),
+        ({"device": "cpu", "to_static": True}, {"OMP_NUM_THREADS"}),
+        ({"device": "gpu"}, set()),
+        ({}, set()),
+    ],
+)
+def test_only_the_cpu_is_tuned_and_static_graphs_go_without_onednn(monkeypatch, settings, names):
+    monkeypatch.delitem(sys.modules, "paddle", raising=False)
+    monkeypatch.setattr(runtime.os, "environ", {})
+    runtime.tune(settings)
+    assert set(runtime.os.environ) == names
+
+
 def test_devices():
     runtime.check_device("cpu")
     with pytest.raises(UserError, match="Global.device: toaster cannot be used: .*=cpu"):

@@ -38,6 +38,37 @@ def test_train_with_two_processes(tmp_path, run_tool, short_digits):
     assert (run_folder(tmp_path / "output") / "latest.pdparams").is_file()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "switches",
+    [
+        ["Global.to_static=True"],
+        ["Arch.data_format=NHWC"],
+        ["AMP.use_amp=True"],
+        ["EMA.decay=0.9"],
+        ["Global.to_static=True", "Arch.data_format=NHWC", "AMP.use_amp=True", "EMA.decay=0.9"],
+    ],
+    ids=" ".join,
+)
+def test_train_with_the_switches_of_the_config(tmp_path, run_tool, short_digits, trained, switches):
+    finished = run_tool(
+        "train", DIGITS, [*short_digits, "Global.epochs=1", *switches], cwd=tmp_path
+    )
+    assert [s.iteration for s in logged_steps(finished.stdout)] == [0, 1, 2]
+    accuracies = evaluated_top1(finished.stdout)
+    assert len(accuracies) == (2 if "EMA.decay=0.9" in switches else 1)
+    assert ("Successfully to apply @to_static" in finished.stdout) == (
+        "Global.to_static=True" in switches
+    )
+    if switches == ["Arch.data_format=NHWC"]:
+        # The same numbers in another order of memory: the same learning, up to rounding.
+        assert first_loss(finished.stdout) == pytest.approx(first_loss(trained.log), rel=1e-3)
+
+
+def first_loss(log):
+    return float(re.search(r"\[Train\].*\[Iter: 0/.* loss: ([0-9.]+)", log)[1])
+
+
 def test_eval_gives_the_accuracy_that_training_saw(tmp_path, run_tool, short_digits, trained):
     finished = run_tool(
         "eval",
