@@ -378,7 +378,7 @@ def test_unreadable_folder(in_folders, monkeypatch):
     scandir = os.scandir
 
     def refuse(path):
-        if path.name == WNIDS[1]:
+        if os.path.basename(path) == WNIDS[1]:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return scandir(path)
 

@@ -378,10 +378,14 @@ def test_pretrained_with_other_classes_keeps_the_new_classifier(tmp_path, built,
 
 
 @pytest.mark.parametrize("name", list_models())
-@pytest.mark.parametrize("given", [{"pretrained": True}, {"use_ssld": True}])
-def test_there_are_no_weights_to_download(name, given):
+@pytest.mark.parametrize("use_ssld", [False, True])
+def test_there_are_no_weights_to_download(name, use_ssld):
     with pytest.raises(UserError, match=f"{name}: there are no published Paddle weights"):
-        FACTORIES[name](**given)
+        FACTORIES[name](pretrained=True, use_ssld=use_ssld)
+
+
+def test_kind_of_weights_does_not_matter_where_none_are_asked_for():
+    assert FACTORIES["ECA_ResNet18"](use_ssld=True, class_num=5).class_num == 5
 
 
 @pytest.mark.parametrize(
