@@ -1,9 +1,11 @@
-"""The one exception that stands for a mistake in the user's input, and help with its message."""
+"""The one exception that stands for a mistake in the user's input, and what raises or words it."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
 
 
 class UserError(ValueError):
@@ -12,6 +14,18 @@ class UserError(ValueError):
     The commands print the message alone, without a traceback. It is a
     ``ValueError`` so that callers in Python can catch it as usual.
     """
+
+
+def require_count(name: str, value: Any) -> None:
+    """Raise UserError unless the argument ``name`` is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def require_data_format(value: Any) -> None:
+    """Raise UserError unless ``value`` is a layout of image tensors."""
+    if value not in ("NCHW", "NHWC"):
+        raise UserError(f'data_format must be "NCHW" or "NHWC", got {value!r}')
 
 
 # Characters that are mistaken for each other, and separators that are forgotten.

@@ -12,7 +12,7 @@ import paddle
 from paddle import ParamAttr, nn
 from paddle.nn import functional as F
 
-from ..errors import UserError
+from ..errors import UserError, require_count, require_data_format
 
 KernelSize = Union[int, str]
 
@@ -41,7 +41,7 @@ def eca_kernel_size(channels: int, gamma: float = 2, b: float = 1) -> int:
         >>> [eca_kernel_size(c) for c in (64, 256, 512, 2048)]
         [3, 5, 5, 7]
     """
-    _require_channels(channels)
+    require_count("channels", channels)
     if gamma <= 0:
         raise UserError(f"gamma must be greater than 0, got {gamma!r}")
     truncated = int(abs((math.log2(channels) + b) / gamma))
@@ -103,9 +103,8 @@ class ECALayer(nn.Layer):
         learning_rate: float = 1.0,
     ):
         super().__init__()
-        _require_channels(channels)
-        if data_format not in _LAYOUTS:
-            raise UserError(f'data_format must be "NCHW" or "NHWC", got {data_format!r}')
+        require_count("channels", channels)
+        require_data_format(data_format)
         self.channels = channels
         self.k_size = resolve_kernel_size(k_size, channels)
         self.data_format = data_format
@@ -147,8 +146,3 @@ class ECALayer(nn.Layer):
     def extra_repr(self) -> str:
         """Show the arguments in ``print(model)``."""
         return f"channels={self.channels}, k_size={self.k_size}, data_format={self.data_format}"
-
-
-def _require_channels(channels: int) -> None:
-    if isinstance(channels, bool) or not isinstance(channels, Integral) or channels < 1:
-        raise UserError(f"channels must be a whole number of at least 1, got {channels!r}")

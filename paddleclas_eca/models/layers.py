@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import paddle
 from paddle import ParamAttr, nn
 from paddle.nn.initializer import KaimingNormal
 
-from ..errors import UserError
+from ..errors import UserError, require_count, require_data_format
 from ..host import theseus_layer
 
 # From PaddleClas: sub-layers can be returned, replaced, frozen or cut off by name.
@@ -84,10 +84,9 @@ class ImageClassifier(TheseusLayer):
 
     def __init__(self, class_num: int, data_format: str, input_image_channel: int) -> None:
         super().__init__()
-        _require_count("class_num", class_num)
-        _require_count("input_image_channel", input_image_channel)
-        if data_format not in ("NCHW", "NHWC"):
-            raise UserError(f'data_format must be "NCHW" or "NHWC", got {data_format!r}')
+        require_count("class_num", class_num)
+        require_count("input_image_channel", input_image_channel)
+        require_data_format(data_format)
         self.class_num = class_num
         self.data_format = data_format
 
@@ -166,10 +165,5 @@ def strides_per_stage(option: str, value: Any, count: int) -> list[int]:
     """Like :func:`per_stage`, for strides."""
     entries = per_stage(option, value, count)
     for entry in entries:
-        _require_count(option, entry)
+        require_count(option, entry)
     return entries
-
-
-def _require_count(option: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise UserError(f"{option} must be a whole number of at least 1, got {value!r}")

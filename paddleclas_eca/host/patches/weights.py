@@ -99,12 +99,19 @@ def load_weights(model: paddle.nn.Layer, path: str) -> LoadReport:
         UserError: there is no such file, it cannot be downloaded, or nothing in it fits.
     """
     state = read_state(_download(path) if _is_url(path) else path)
-    report = LoadReport.compare([model], state)
+    report = _fill([model], state)
     _require_match(report, path)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Skip loading")
-        model.set_state_dict(state)
     return report
+
+
+def _fill(layers: list[paddle.nn.Layer], state: dict[str, Any]) -> LoadReport:
+    """Load what fits of ``state`` into the layers, and report on it."""
+    with warnings.catch_warnings():
+        # The report says it, in one line instead of one per tensor.
+        warnings.filterwarnings("ignore", message="Skip loading")
+        for layer in layers:
+            layer.set_state_dict(state)
+    return LoadReport.compare(layers, state)
 
 
 def read_state(path: str) -> dict[str, Any]:
@@ -158,11 +165,7 @@ class _Reporting:
         self.report = LoadReport()
 
     def set_dict(self, state: dict[str, Any]) -> None:
-        self.report = LoadReport.compare(self._layers, state)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Skip loading")
-            for layer in self._layers:
-                layer.set_state_dict(state)
+        self.report = _fill(self._layers, state)
 
 
 def _install_reports(ppcls: PaddleClas, edits: Edits) -> None:
