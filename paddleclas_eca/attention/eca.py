@@ -6,21 +6,17 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
-from typing import Union
+from typing import Any, Union
 
 import paddle
 from paddle import ParamAttr, nn
-from paddle.nn import functional as F
 
-from ..errors import UserError, require_count, require_data_format
+from ..errors import UserError, require_count
+from .channel import ChannelAttention
 
 KernelSize = Union[int, str]
 
-# Per layout: the axes of H and W, and the shape that broadcasts C values over them.
-_LAYOUTS = {
-    "NCHW": ([2, 3], lambda channels: [-1, channels, 1, 1]),
-    "NHWC": ([1, 2], lambda channels: [-1, 1, 1, channels]),
-}
+PADDING_MODES = ("zeros", "circular")
 
 
 def eca_kernel_size(channels: int, gamma: float = 2, b: float = 1) -> int:
@@ -68,13 +64,37 @@ def resolve_kernel_size(k_size: KernelSize, channels: int) -> int:
     return int(k_size)
 
 
-class ECALayer(nn.Layer):
+def require_padding_mode(value: Any, channels: int, k_size: int) -> None:
+    """Raise UserError unless ``value`` is a padding mode that serves so many channels."""
+    if value not in PADDING_MODES:
+        raise UserError(f'padding_mode must be "zeros" or "circular", got {value!r}')
+    if value == "circular" and (k_size - 1) // 2 > channels:
+        raise UserError(
+            f"k_size {k_size} reaches more than once around {channels} channels; "
+            f'take a smaller one, or padding_mode "zeros"'
+        )
+
+
+def pad_channels(means: paddle.Tensor, width: int, padding_mode: str) -> paddle.Tensor:
+    """Put ``width`` channels before the first and after the last: the other end's, or zeros.
+
+    Shape:
+        ``[..., C]`` to ``[..., C + 2 * width]``.
+    """
+    if width == 0:
+        return means
+    if padding_mode == "circular":
+        return paddle.concat([means[..., -width:], means, means[..., :width]], axis=-1)
+    zeros = paddle.zeros_like(means[..., :1]).expand([*([-1] * (means.ndim - 1)), width])
+    return paddle.concat([zeros, means, zeros], axis=-1)
+
+
+class ECALayer(ChannelAttention):
     """Efficient Channel Attention (paper, Section 3.2.3, Fig. 2).
 
     ``y = x * sigmoid(conv1d(mean(x over H and W)))``: one weight per channel, from
     its own mean and those of its ``k_size - 1`` neighbours. The convolution is shared
-    by all channels, has no bias and pads with zeros, so the layer has ``k_size``
-    parameters.
+    by all channels and has no bias, so the layer has ``k_size`` parameters.
 
     Args:
         channels: number of channels C of the input, at least 1.
@@ -82,6 +102,8 @@ class ECALayer(nn.Layer):
         data_format: ``"NCHW"`` or ``"NHWC"``, the layout of input and output.
         learning_rate: factor on the optimizer's learning rate for the weight, as
             PaddleClas's ``lr_mult_list`` sets it per stage.
+        padding_mode: what stands beyond the first and the last channel: ``"zeros"``, as in the
+            paper, or ``"circular"`` for the channels of the other end, as timm's ``ceca`` has it.
 
     Shape:
         input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.
@@ -101,16 +123,13 @@ class ECALayer(nn.Layer):
         k_size: KernelSize = "adaptive",
         data_format: str = "NCHW",
         learning_rate: float = 1.0,
-    ):
-        super().__init__()
-        require_count("channels", channels)
-        require_data_format(data_format)
-        self.channels = channels
+        padding_mode: str = "zeros",
+    ) -> None:
+        super().__init__(channels, data_format)
         self.k_size = resolve_kernel_size(k_size, channels)
-        self.data_format = data_format
-        self._spatial_axes, shape_of = _LAYOUTS[data_format]
-        self._scale_shape = shape_of(channels)
-        self._channel_axis = data_format.index("C")
+        require_padding_mode(padding_mode, channels, self.k_size)
+        self.padding_mode = padding_mode
+        self._padding = (self.k_size - 1) // 2
         # The authors' initial weights are PyTorch's default for a Conv1d: uniform in
         # +-1/sqrt(fan_in), and the fan-in of this convolution is k.
         bound = 1 / math.sqrt(self.k_size)
@@ -118,31 +137,21 @@ class ECALayer(nn.Layer):
             1,
             1,
             kernel_size=self.k_size,
-            padding=(self.k_size - 1) // 2,
+            padding=self._padding if padding_mode == "zeros" else 0,
             weight_attr=ParamAttr(
                 initializer=nn.initializer.Uniform(-bound, bound), learning_rate=learning_rate
             ),
             bias_attr=False,
         )
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Scale ``x``; see the class for the shapes."""
-        # Without this the reshapes below would silently mix images of a batch. Exported
-        # programs skip it: there a dimension may be unknown until run time.
-        if paddle.in_dynamic_mode() and x.shape[self._channel_axis] != self.channels:
-            raise UserError(
-                f"ECALayer of {self.channels} channels got an input of shape {list(x.shape)} "
-                f"({self.data_format})"
-            )
-        # A mean over named axes: adaptive pooling has returned NaN for channels-last
-        # input in half precision elsewhere. Reshapes rather than squeeze and transpose:
-        # no data moves, no axis is guessed when N, H or W is 1, and oneDNN's bfloat16
-        # inference takes them.
-        squeezed = x.mean(axis=self._spatial_axes).reshape([-1, 1, self.channels])
-        weights = F.sigmoid(self.conv(squeezed)).reshape(self._scale_shape)
-        # Mixed precision may have computed the weights in another type than the features.
-        return x * weights.astype(x.dtype)
+    def scores(self, means: paddle.Tensor) -> paddle.Tensor:
+        """``[N, C]`` to ``[N, 1, C]``."""
+        if self.padding_mode == "circular":
+            means = pad_channels(means, self._padding, "circular")
+        return self.conv(means.reshape([-1, 1, means.shape[-1]]))
 
     def extra_repr(self) -> str:
         """Show the arguments in ``print(model)``."""
-        return f"channels={self.channels}, k_size={self.k_size}, data_format={self.data_format}"
+        shown = f"channels={self.channels}, k_size={self.k_size}, data_format={self.data_format}"
+        circular = self.padding_mode == "circular"
+        return f"{shown}, padding_mode={self.padding_mode}" if circular else shown

@@ -1,0 +1,204 @@
+"""The attentions that ECA is compared with in Table 2 of the paper (Wang et al., CVPR 2020).
+
+All of them scale a feature map by one weight per channel, ``x * sigmoid(f(y))``, where ``y`` is
+the mean of ``x`` over H and W; they differ in the map ``f`` from channels to channels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import paddle
+from paddle import ParamAttr, nn
+from paddle.nn import functional as F
+from paddle.nn.initializer import Constant, Uniform
+
+from ..errors import UserError, require_count
+from .channel import ChannelAttention
+from .eca import KernelSize, pad_channels, require_padding_mode, resolve_kernel_size
+
+
+def _uniform(fan_in: int, learning_rate: float) -> ParamAttr:
+    """PyTorch's default initial weights for a layer, as in the authors' code."""
+    bound = 1 / math.sqrt(fan_in)
+    return ParamAttr(initializer=Uniform(-bound, bound), learning_rate=learning_rate)
+
+
+def _linear(inputs: int, outputs: int, learning_rate: float) -> nn.Linear:
+    return nn.Linear(inputs, outputs, _uniform(inputs, learning_rate), bias_attr=False)
+
+
+class SELayer(ChannelAttention):
+    """Squeeze-and-Excitation (Hu et al., CVPR 2018): ``f(y) = W2 relu(W1 y)``, without biases.
+
+    ``2 C^2 / reduction`` parameters. The paper's ECA-Net compares with it under the name SE.
+
+    Args:
+        channels: number of channels C of the input.
+        reduction: C / reduction, truncated and at least 1, is the width between the layers.
+        data_format: ``"NCHW"`` or ``"NHWC"``.
+        learning_rate: factor on the optimizer's learning rate.
+
+    Shape:
+        input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.
+
+    Raises:
+        UserError: (a ValueError) an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        data_format: str = "NCHW",
+        learning_rate: float = 1.0,
+    ) -> None:
+        super().__init__(channels, data_format)
+        require_count("reduction", reduction)
+        width = max(1, channels // reduction)
+        self.fc1 = _linear(channels, width, learning_rate)
+        self.fc2 = _linear(width, channels, learning_rate)
+
+    def scores(self, means: paddle.Tensor) -> paddle.Tensor:
+        """``[N, C]`` to ``[N, C]``."""
+        return self.fc2(F.relu(self.fc1(means)))
+
+
+class SEVar1(ChannelAttention):
+    """SE-Var1 (Table 2): ``f(y) = y``. No parameters."""
+
+    def __init__(
+        self, channels: int, data_format: str = "NCHW", learning_rate: float = 1.0
+    ) -> None:
+        super().__init__(channels, data_format)
+
+    def scores(self, means: paddle.Tensor) -> paddle.Tensor:
+        """``[N, C]`` to ``[N, C]``."""
+        return means
+
+
+class SEVar2(ChannelAttention):
+    """SE-Var2 (Table 2): ``f(y) = w * y``, each channel by itself. C parameters."""
+
+    def __init__(
+        self, channels: int, data_format: str = "NCHW", learning_rate: float = 1.0
+    ) -> None:
+        super().__init__(channels, data_format)
+        attr = ParamAttr(initializer=Constant(1.0), learning_rate=learning_rate)
+        self.weight = self.create_parameter([channels], attr=attr)
+
+    def scores(self, means: paddle.Tensor) -> paddle.Tensor:
+        """``[N, C]`` to ``[N, C]``."""
+        return means * self.weight
+
+
+class SEVar3(ChannelAttention):
+    """SE-Var3 (Table 2): ``f(y) = W y``, every channel with every other. C^2 parameters."""
+
+    def __init__(
+        self, channels: int, data_format: str = "NCHW", learning_rate: float = 1.0
+    ) -> None:
+        super().__init__(channels, data_format)
+        self.fc = _linear(channels, channels, learning_rate)
+
+    def scores(self, means: paddle.Tensor) -> paddle.Tensor:
+        """``[N, C]`` to ``[N, C]``."""
+        return self.fc(means)
+
+
+class SEGC(ChannelAttention):
+    """SE-GC (Table 2): ``f`` is a group convolution. C^2 / groups parameters.
+
+    SE-GC1 has 16 groups, SE-GC2 C/16 and SE-GC3 C/8.
+
+    Args:
+        channels: number of channels C of the input.
+        groups: number of groups, a divisor of C; or ``"C/n"`` for groups of n channels.
+        data_format: ``"NCHW"`` or ``"NHWC"``.
+        learning_rate: factor on the optimizer's learning rate.
+
+    Shape:
+        input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.
+
+    Raises:
+        UserError: (a ValueError) an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        groups: int | str = 16,
+        data_format: str = "NCHW",
+        learning_rate: float = 1.0,
+    ) -> None:
+        super().__init__(channels, data_format)
+        count = self._count(groups, channels)
+        self.conv = nn.Conv1D(
+            channels,
+            channels,
+            kernel_size=1,
+            groups=count,
+            weight_attr=_uniform(channels // count, learning_rate),
+            bias_attr=False,
+        )
+
+    @staticmethod
+    def _count(groups: int | str, channels: int) -> int:
+        if isinstance(groups, str) and groups.startswith("C/") and groups[2:].isdigit():
+            size = int(groups[2:])
+            if size < 1 or channels % size:
+                raise UserError(f"SE_GC: groups {groups!r} does not divide {channels} channels")
+            return channels // size
+        if isinstance(groups, str):
+            raise UserError(f'SE_GC: groups must be a whole number or "C/n", got {groups!r}')
+        require_count("groups", groups)
+        if channels % groups:
+            raise UserError(f"SE_GC: {groups} groups do not divide {channels} channels")
+        return int(groups)
+
+    def scores(self, means: paddle.Tensor) -> paddle.Tensor:
+        """``[N, C]`` to ``[N, C, 1]``."""
+        return self.conv(means.unsqueeze(-1))
+
+
+class ECANS(ChannelAttention):
+    """ECA-NS (Table 2): like ECA, but each channel has k weights of its own. k C parameters.
+
+    Args:
+        channels: number of channels C of the input.
+        k_size: an odd int, or ``"adaptive"`` for the paper's rule (Eq. 12).
+        data_format: ``"NCHW"`` or ``"NHWC"``.
+        learning_rate: factor on the optimizer's learning rate.
+        padding_mode: what stands beyond the first and last channel: ``"zeros"``, or
+            ``"circular"`` for the channels of the other end.
+
+    Shape:
+        input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.
+
+    Raises:
+        UserError: (a ValueError) an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        k_size: KernelSize = "adaptive",
+        data_format: str = "NCHW",
+        learning_rate: float = 1.0,
+        padding_mode: str = "zeros",
+    ) -> None:
+        super().__init__(channels, data_format)
+        self.k_size = resolve_kernel_size(k_size, channels)
+        require_padding_mode(padding_mode, channels, self.k_size)
+        self.padding_mode = padding_mode
+        self.weight = self.create_parameter(
+            [channels, self.k_size], attr=_uniform(self.k_size, learning_rate)
+        )
+
+    def scores(self, means: paddle.Tensor) -> paddle.Tensor:
+        """``[N, C]`` to ``[N, C]``."""
+        padded = pad_channels(means, (self.k_size - 1) // 2, self.padding_mode)
+        scores = padded[:, : self.channels] * self.weight[:, 0]
+        for i in range(1, self.k_size):
+            scores = scores + padded[:, i : i + self.channels] * self.weight[:, i]
+        return scores

@@ -1,0 +1,71 @@
+"""What all channel attentions have in common: squeeze, weights between 0 and 1, scale."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import nn
+from paddle.nn import functional as F
+
+from ..errors import UserError, require_count, require_data_format
+
+# Per layout: the axes of H and W, and the shape that broadcasts C values over them.
+_LAYOUTS = {
+    "NCHW": ([2, 3], lambda channels: [-1, channels, 1, 1]),
+    "NHWC": ([1, 2], lambda channels: [-1, 1, 1, channels]),
+}
+
+
+class ChannelAttention(nn.Layer):
+    """``x * sigmoid(scores(mean of x over H and W))``; sub-classes give ``scores``.
+
+    Args:
+        channels: number of channels C of the input, at least 1.
+        data_format: ``"NCHW"`` or ``"NHWC"``, the layout of input and output.
+
+    Shape:
+        input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.
+
+    Raises:
+        UserError: (a ValueError) an argument is out of range, or the input has another
+            number of channels.
+    """
+
+    def __init__(self, channels: int, data_format: str) -> None:
+        super().__init__()
+        require_count("channels", channels)
+        require_data_format(data_format)
+        self.channels = channels
+        self.data_format = data_format
+        self._spatial_axes, shape_of = _LAYOUTS[data_format]
+        self._scale_shape = shape_of(channels)
+        self._channel_axis = data_format.index("C")
+
+    def scores(self, means: paddle.Tensor) -> paddle.Tensor:
+        """The logits of the channels' weights, from their means.
+
+        Shape:
+            ``[N, C]`` to ``[N, C]``, with further axes of length 1 at will.
+        """
+        raise NotImplementedError
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Scale ``x``; see the class for the shapes."""
+        # Without this the reshapes below would silently mix images of a batch. Exported
+        # programs skip it: there a dimension may be unknown until run time.
+        if paddle.in_dynamic_mode() and x.shape[self._channel_axis] != self.channels:
+            raise UserError(
+                f"{type(self).__name__} of {self.channels} channels got an input of shape "
+                f"{list(x.shape)} ({self.data_format})"
+            )
+        # A mean over named axes: adaptive pooling has returned NaN for channels-last
+        # input in half precision elsewhere. Reshapes rather than squeeze and transpose:
+        # no data moves, no axis is guessed when N, H or W is 1, and oneDNN's bfloat16
+        # inference takes them.
+        scores = self.scores(x.mean(axis=self._spatial_axes))
+        weights = F.sigmoid(scores).reshape(self._scale_shape)
+        # Mixed precision may have computed the weights in another type than the features.
+        return x * weights.astype(x.dtype)
+
+    def extra_repr(self) -> str:
+        """Show the arguments in ``print(model)``."""
+        return f"channels={self.channels}, data_format={self.data_format}"
