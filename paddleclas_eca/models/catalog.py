@@ -1,7 +1,8 @@
 """The named models: what each one is made of, and what the paper reports for it.
 
-The kernel sizes per stage are those of the authors' released weights, which the paper's
-tables were made with; the rule of Eq. 12 (``k_size="adaptive"``) gives others.
+The kernel sizes per stage of the paper's models are those of the authors' released weights,
+which its tables were made with; the rule of Eq. 12 (``k_size="adaptive"``) gives others. The
+``_vd`` models follow the rule, as timm's ``ecaresnet50d`` and its relatives do.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..attention import takes_option
 from ..errors import UserError, suggestion
 from ..host import warn
 from ..host.patches.weights import load_weights
@@ -25,29 +27,63 @@ class ModelSpec(NamedTuple):
         network: its class.
         architecture: arguments of the class that make it this model and no other.
         k_size: kernel size of ECA per stage, the default of the argument.
-        top1: published ImageNet-1K validation accuracy in percent, one 224x224 centre crop.
+        top1: published ImageNet-1K validation accuracy in percent, one 224x224 centre crop;
+            None where the paper and its authors publish none.
         top5: the same, top-5.
     """
 
     network: type[ImageClassifier]
     architecture: dict[str, Any]
     k_size: tuple[int, ...]
-    top1: float
-    top5: float
+    top1: float | None = None
+    top5: float | None = None
 
 
-def _resnet(block: type, depths: tuple[int, ...], *published: Any) -> ModelSpec:
-    return ModelSpec(ECAResNet, {"block": block, "depths": depths}, *published)
+# Blocks per stage.
+_DEPTHS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 12, 48, 3),
+}
+
+
+def _resnet(layers: int, *published: Any, vd: bool = False) -> ModelSpec:
+    block = BasicBlock if layers < 50 else Bottleneck
+    architecture = {"block": block, "depths": _DEPTHS[layers], "vd": vd}
+    return ModelSpec(ECAResNet, architecture, *published)
+
+
+def _resnet_vd(layers: int) -> ModelSpec:
+    return _resnet(layers, (3, 5, 5, 5) if layers < 50 else (5, 5, 5, 7), vd=True)
+
+
+def _mobilenet_v2(width: float, *published: Any) -> ModelSpec:
+    # The authors' code decides on k by the channels of width 1.
+    return ModelSpec(ECAMobileNetV2, {"width": width}, (1, 1, 1, 1, 3, 3, 3), *published)
 
 
 # Accuracies: Table 3 of the paper; ResNet-18 and -34: the authors' repository.
 MODELS: dict[str, ModelSpec] = {
-    "ECA_ResNet18": _resnet(BasicBlock, (2, 2, 2, 2), (3, 5, 7, 7), 70.92, 89.93),
-    "ECA_ResNet34": _resnet(BasicBlock, (3, 4, 6, 3), (3, 3, 5, 7), 74.21, 91.83),
-    "ECA_ResNet50": _resnet(Bottleneck, (3, 4, 6, 3), (3, 5, 5, 7), 77.48, 93.68),
-    "ECA_ResNet101": _resnet(Bottleneck, (3, 4, 23, 3), (3, 3, 5, 7), 78.65, 94.34),
-    "ECA_ResNet152": _resnet(Bottleneck, (3, 8, 36, 3), (3, 3, 5, 7), 78.92, 94.55),
-    "ECA_MobileNetV2": ModelSpec(ECAMobileNetV2, {}, (1, 1, 1, 1, 3, 3, 3), 72.56, 90.81),
+    "ECA_ResNet18": _resnet(18, (3, 5, 7, 7), 70.92, 89.93),
+    "ECA_ResNet34": _resnet(34, (3, 3, 5, 7), 74.21, 91.83),
+    "ECA_ResNet50": _resnet(50, (3, 5, 5, 7), 77.48, 93.68),
+    "ECA_ResNet101": _resnet(101, (3, 3, 5, 7), 78.65, 94.34),
+    "ECA_ResNet152": _resnet(152, (3, 3, 5, 7), 78.92, 94.55),
+    "ECA_MobileNetV2": _mobilenet_v2(1.0, 72.56, 90.81),
+    "ECA_ResNet18_vd": _resnet_vd(18),
+    "ECA_ResNet34_vd": _resnet_vd(34),
+    "ECA_ResNet50_vd": _resnet_vd(50),
+    "ECA_ResNet101_vd": _resnet_vd(101),
+    "ECA_ResNet152_vd": _resnet_vd(152),
+    "ECA_ResNet200_vd": _resnet_vd(200),
+    "ECA_MobileNetV2_x0_25": _mobilenet_v2(0.25),
+    "ECA_MobileNetV2_x0_5": _mobilenet_v2(0.5),
+    "ECA_MobileNetV2_x0_75": _mobilenet_v2(0.75),
+    "ECA_MobileNetV2_x1_5": _mobilenet_v2(1.5),
+    "ECA_MobileNetV2_x2_0": _mobilenet_v2(2.0),
 }
 
 
@@ -69,6 +105,12 @@ def _factory(name: str, spec: ModelSpec) -> Callable[..., ImageClassifier]:
                 raise UserError(
                     f"{name} has no option {option!r}{suggestion(option, valid)} "
                     f"(options: {', '.join(valid)})"
+                )
+        for option in ("k_size", "padding_mode"):
+            if option in given and not takes_option(given.get("attention", "ECA"), option):
+                raise UserError(
+                    f"{name}: {option} has no meaning with attention {given['attention']!r}; "
+                    f"remove one of them"
                 )
         if pretrained is True:
             raise UserError(

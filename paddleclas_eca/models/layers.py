@@ -31,6 +31,8 @@ class ConvBN(TheseusLayer):
         act: class of the activation; None for none.
         lr_mult: factor on the learning rate of all parameters.
         data_format: ``"NCHW"`` or ``"NHWC"``.
+        pool: reduce the size by a 2x2 average pooling before the convolution, whose stride is
+            then 1, as ResNet-D does in its shortcuts.
 
     Shape:
         ``[N, in_channels, H, W]`` to ``[N, out_channels, H / stride, W / stride]``, or the
@@ -47,8 +49,14 @@ class ConvBN(TheseusLayer):
         act: type[nn.Layer] | None = None,
         lr_mult: float = 1.0,
         data_format: str = "NCHW",
+        pool: bool = False,
     ) -> None:
         super().__init__()
+        self.pool = None
+        if pool:
+            # At odd sizes the last window is smaller, and its mean is that of what it holds.
+            self.pool = nn.AvgPool2D(stride, stride, ceil_mode=True, data_format=data_format)
+            stride = 1
         # He et al.'s initialisation by fan-out, as the authors of ECA-Net use it; Paddle's
         # class computes the fan-in unless it is told a number.
         fan_out = out_channels * kernel_size**2
@@ -75,6 +83,8 @@ class ConvBN(TheseusLayer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Apply the layers in order."""
+        if self.pool is not None:
+            x = self.pool(x)
         x = self.bn(self.conv(x))
         return x if self.act is None else self.act(x)
 

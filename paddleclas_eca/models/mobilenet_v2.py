@@ -2,18 +2,20 @@
 
 The topology is that of the authors' code and of torchvision: the first block has no
 expansion, and a dropout of 0.25 stands before the classifier. PaddleClas's own MobileNetV2
-differs in both.
+differs in both. The widths other than 1 truncate the channels, as the authors' code and
+PaddleClas do; torchvision rounds them to multiples of 8.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Callable
 
 import paddle
 from paddle import ParamAttr, nn
 from paddle.nn.initializer import Normal
 
-from ..attention import ECALayer, KernelSize
+from ..attention import AttentionSpec, KernelSize, attention_maker
 from .layers import (
     ConvBN,
     ImageClassifier,
@@ -40,7 +42,7 @@ _STRIDES = (2, 1, 2, 2, 2, 1, 2, 1)
 
 
 class InvertedResidual(TheseusLayer):
-    """Expansion, depthwise convolution, linear projection and ECA, with a shortcut if it fits.
+    """Expansion, depthwise convolution, linear projection, attention; a shortcut if it fits.
 
     Shape:
         ``[N, in_channels, H, W]`` to ``[N, out_channels, H / stride, W / stride]``, or the
@@ -53,6 +55,7 @@ class InvertedResidual(TheseusLayer):
         out_channels: int,
         expansion: int,
         stride: int,
+        make_attention: Callable[..., nn.Layer | None],
         k_size: KernelSize,
         lr_mult: float,
         data_format: str,
@@ -67,13 +70,17 @@ class InvertedResidual(TheseusLayer):
             hidden, hidden, 3, stride=stride, groups=hidden, act=nn.ReLU6, **common
         )
         self.project = ConvBN(hidden, out_channels, 1, **common)
-        self.eca = ECALayer(out_channels, k_size, data_format, learning_rate=lr_mult)
+        self.attention = make_attention(
+            out_channels, k_size=k_size, data_format=data_format, learning_rate=lr_mult
+        )
         self.has_shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Apply the block; see the class for the shapes."""
         y = x if self.expand is None else self.expand(x)
-        y = self.eca(self.project(self.depthwise(y)))
+        y = self.project(self.depthwise(y))
+        if self.attention is not None:
+            y = self.attention(y)
         return x + y if self.has_shortcut else y
 
 
@@ -83,6 +90,8 @@ class ECAMobileNetV2(ImageClassifier):
     Args:
         k_size: kernel size of ECA: an odd int, ``"adaptive"`` (paper, Eq. 12), or a list with
             one of these for each of the 7 stages.
+        width: factor on the numbers of channels, greater than 0; below 1 it leaves the last
+            convolution as wide as it is.
         class_num: number of classes.
         lr_mult_list: factors on the learning rate of the stem and of the 7 stages; the last
             one is that of the last convolution, too.
@@ -90,6 +99,10 @@ class ECAMobileNetV2(ImageClassifier):
         data_format: layout that the network works in, ``"NCHW"`` or ``"NHWC"``; its input is
             ``[N, C, H, W]`` in both.
         input_image_channel: channels of the images.
+        attention: the attention in every block: the name of one, or a mapping with ``name`` and
+            options (:data:`paddleclas_eca.attention.ATTENTIONS`).
+        padding_mode: what ECA takes for the channels beyond the first and the last:
+            ``"zeros"``, or ``"circular"`` for those of the other end.
         return_patterns: names of layers whose outputs are returned, too.
         return_stages: stages whose outputs are returned, too: True for all, or indices from 0.
 
@@ -104,11 +117,14 @@ class ECAMobileNetV2(ImageClassifier):
     def __init__(
         self,
         k_size: KernelSize | Sequence[KernelSize],
+        width: float = 1.0,
         class_num: int = 1000,
         lr_mult_list: Sequence[float] = (1.0,) * (1 + len(_STAGES)),
         stride_list: Sequence[int] = _STRIDES,
         data_format: str = "NCHW",
         input_image_channel: int = 3,
+        attention: AttentionSpec = "ECA",
+        padding_mode: str = "zeros",
         return_patterns: str | Sequence[str] | None = None,
         return_stages: bool | int | Sequence[int] | None = None,
     ) -> None:
@@ -117,7 +133,10 @@ class ECAMobileNetV2(ImageClassifier):
         lr_mults = numbers_per_stage("lr_mult_list", lr_mult_list, 1 + len(_STAGES))
         strides = strides_per_stage("stride_list", stride_list, 1 + len(_STAGES))
 
-        channels = _STEM_CHANNELS
+        make_attention = attention_maker(attention, padding_mode=padding_mode)
+
+        channels = int(_STEM_CHANNELS * width)
+        last_channels = int(_LAST_CHANNELS * max(1.0, width))
         self.stem = ConvBN(
             input_image_channel,
             channels,
@@ -129,25 +148,27 @@ class ECAMobileNetV2(ImageClassifier):
         )
         blocks, stages = [], []
         stage_options = zip(_STAGES, strides[1:], k_sizes, lr_mults[1:])
-        for (expansion, width, depth), stride, stage_k_size, lr_mult in stage_options:
+        for (expansion, out_channels, depth), stride, stage_k_size, lr_mult in stage_options:
+            out_channels = int(out_channels * width)
             for i in range(depth):
                 blocks.append(
                     InvertedResidual(
                         channels,
-                        width,
+                        out_channels,
                         expansion,
                         stride if i == 0 else 1,
+                        make_attention,
                         stage_k_size,
                         lr_mult,
                         data_format,
                     )
                 )
-                channels = width
+                channels = out_channels
             stages.append(f"blocks[{len(blocks) - 1}]")
         self.blocks = nn.Sequential(*blocks)
         self.last_conv = ConvBN(
             channels,
-            _LAST_CHANNELS,
+            last_channels,
             1,
             act=nn.ReLU6,
             lr_mult=lr_mults[-1],
@@ -157,7 +178,7 @@ class ECAMobileNetV2(ImageClassifier):
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(_DROPOUT)
         self.fc = nn.Linear(
-            _LAST_CHANNELS, class_num, weight_attr=ParamAttr(initializer=Normal(0.0, 0.01))
+            last_channels, class_num, weight_attr=ParamAttr(initializer=Normal(0.0, 0.01))
         )
         self.return_results_of(stages, return_patterns, return_stages)
 

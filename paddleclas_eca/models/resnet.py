@@ -3,18 +3,23 @@
 The topology is that of the authors' code and of torchvision: a shortcut has a projection
 only where the shape changes, and a bottleneck's stride is in its 3x3 convolution.
 PaddleClas's own ResNet18 and ResNet34 differ: they have one more projection, in stage 1.
+
+The ``_vd`` variants are ResNet-D (He et al., "Bag of Tricks for Image Classification with
+Convolutional Neural Networks", CVPR 2019, Section 4.1), under PaddleClas's name for it: three
+3x3 convolutions for the 7x7 of the stem, and average pooling before a shortcut's projection.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Callable
 
 import paddle
 from paddle import ParamAttr, nn
 from paddle.nn.initializer import Uniform
 
-from ..attention import ECALayer, KernelSize
+from ..attention import AttentionSpec, KernelSize, attention_maker
 from .layers import (
     ConvBN,
     ImageClassifier,
@@ -25,13 +30,16 @@ from .layers import (
 )
 
 _WIDTHS = (64, 128, 256, 512)
+# Output channels and kernel size of the convolutions of the stem.
+_STEM = ((64, 7),)
+_STEM_VD = ((32, 3), (32, 3), (64, 3))
 
 
 class _Block(TheseusLayer):
-    """Residual block: convolutions, ECA, then addition of the shortcut and ReLU.
+    """Residual block: convolutions, attention, then addition of the shortcut and ReLU.
 
-    ECA stands after the last BatchNorm of the residual branch and before the addition, where
-    SE-ResNet has its attention.
+    The attention stands after the last BatchNorm of the residual branch and before the addition,
+    as in SE-ResNet.
 
     Shape:
         ``[N, in_channels, H, W]`` to ``[N, width * expansion, H / stride, W / stride]``, or
@@ -47,9 +55,11 @@ class _Block(TheseusLayer):
         in_channels: int,
         width: int,
         stride: int,
+        make_attention: Callable[..., nn.Layer | None],
         k_size: KernelSize,
         lr_mult: float,
         data_format: str,
+        vd: bool,
     ) -> None:
         super().__init__()
         common = {"lr_mult": lr_mult, "data_format": data_format}
@@ -68,10 +78,13 @@ class _Block(TheseusLayer):
             )
             self.add_sublayer(f"conv{i}", convolution)
             channels = width
-        self.eca = ECALayer(out_channels, k_size, data_format, learning_rate=lr_mult)
+        self.attention = make_attention(
+            out_channels, k_size=k_size, data_format=data_format, learning_rate=lr_mult
+        )
         self.short = None
         if stride != 1 or in_channels != out_channels:
-            self.short = ConvBN(in_channels, out_channels, 1, stride=stride, **common)
+            pool = vd and stride != 1
+            self.short = ConvBN(in_channels, out_channels, 1, stride=stride, pool=pool, **common)
         self.relu = nn.ReLU()
 
     def residual(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -79,9 +92,12 @@ class _Block(TheseusLayer):
         raise NotImplementedError
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """``relu(eca(residual(x)) + shortcut(x))``."""
+        """``relu(attention(residual(x)) + shortcut(x))``."""
         short = x if self.short is None else self.short(x)
-        return self.relu(self.eca(self.residual(x)) + short)
+        y = self.residual(x)
+        if self.attention is not None:
+            y = self.attention(y)
+        return self.relu(y + short)
 
 
 class BasicBlock(_Block):
@@ -114,12 +130,17 @@ class ECAResNet(ImageClassifier):
         depths: number of blocks in each of the 4 stages.
         k_size: kernel size of ECA: an odd int, ``"adaptive"`` (paper, Eq. 12), or a list with
             one of these per stage.
+        vd: build the ``_vd`` variant.
         class_num: number of classes.
         lr_mult_list: factors on the learning rate of the stem and of the 4 stages.
         stride_list: strides of the stem, of the max pooling, and of stages 2, 3 and 4.
         data_format: layout that the network works in, ``"NCHW"`` or ``"NHWC"``; its input is
             ``[N, C, H, W]`` in both.
         input_image_channel: channels of the images.
+        attention: the attention in every block: the name of one, or a mapping with ``name`` and
+            options (:data:`paddleclas_eca.attention.ATTENTIONS`).
+        padding_mode: what ECA takes for the channels beyond the first and the last:
+            ``"zeros"``, or ``"circular"`` for those of the other end.
         return_patterns: names of layers whose outputs are returned, too.
         return_stages: stages whose outputs are returned, too: True for all, or indices from 0.
 
@@ -136,11 +157,14 @@ class ECAResNet(ImageClassifier):
         block: type[_Block],
         depths: Sequence[int],
         k_size: KernelSize | Sequence[KernelSize],
+        vd: bool = False,
         class_num: int = 1000,
         lr_mult_list: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0),
         stride_list: Sequence[int] = (2, 2, 2, 2, 2),
         data_format: str = "NCHW",
         input_image_channel: int = 3,
+        attention: AttentionSpec = "ECA",
+        padding_mode: str = "zeros",
         return_patterns: str | Sequence[str] | None = None,
         return_stages: bool | int | Sequence[int] | None = None,
     ) -> None:
@@ -149,26 +173,39 @@ class ECAResNet(ImageClassifier):
         lr_mults = numbers_per_stage("lr_mult_list", lr_mult_list, 1 + len(depths))
         stem_stride, pool_stride, *stage_strides = strides_per_stage("stride_list", stride_list, 5)
 
-        channels = _WIDTHS[0]
-        self.stem = nn.Sequential(
-            ConvBN(
-                input_image_channel,
-                channels,
-                7,
-                stride=stem_stride,
-                act=nn.ReLU,
-                lr_mult=lr_mults[0],
-                data_format=data_format,
+        make_attention = attention_maker(attention, padding_mode=padding_mode)
+
+        stem, channels = [], input_image_channel
+        for i, (width, kernel_size) in enumerate(_STEM_VD if vd else _STEM):
+            stem.append(
+                ConvBN(
+                    channels,
+                    width,
+                    kernel_size,
+                    stride=stem_stride if i == 0 else 1,
+                    act=nn.ReLU,
+                    lr_mult=lr_mults[0],
+                    data_format=data_format,
+                )
             )
-        )
+            channels = width
+        self.stem = nn.Sequential(*stem)
         self.max_pool = nn.MaxPool2D(3, stride=pool_stride, padding=1, data_format=data_format)
         blocks, stages = [], []
         stage_options = zip(_WIDTHS, depths, [1, *stage_strides], k_sizes, lr_mults[1:])
         for width, depth, stride, stage_k_size, lr_mult in stage_options:
             for i in range(depth):
-                first_stride = stride if i == 0 else 1
                 blocks.append(
-                    block(channels, width, first_stride, stage_k_size, lr_mult, data_format)
+                    block(
+                        channels,
+                        width,
+                        stride if i == 0 else 1,
+                        make_attention,
+                        stage_k_size,
+                        lr_mult,
+                        data_format,
+                        vd,
+                    )
                 )
                 channels = width * block.expansion
             stages.append(f"blocks[{len(blocks) - 1}]")

@@ -28,7 +28,7 @@ def test_built_by_name(ppcls, name):
     arch = {"name": name, "class_num": 5, "data_format": "NHWC", "k_size": 3}
     model = build(ppcls, **arch)
     assert isinstance(model, ppcls.module("arch.backbone.base.theseus_layer").TheseusLayer)
-    assert {block.eca.k_size for block in model.blocks} == {3}
+    assert {block.attention.k_size for block in model.blocks} == {3}
     assert model(images(1, 3, 32, 32)).shape == [1, 5]
 
 

@@ -13,10 +13,20 @@ from paddleclas_eca.errors import UserError
 from paddleclas_eca.models import FACTORIES, MODELS
 
 # Deep models take long on a CPU and share all their code with the others.
-SHALLOW = ["ECA_ResNet18", "ECA_ResNet50", "ECA_MobileNetV2"]
+SHALLOW = [
+    "ECA_ResNet18",
+    "ECA_ResNet50",
+    "ECA_MobileNetV2",
+    "ECA_ResNet50_vd",
+    "ECA_MobileNetV2_x0_25",
+]
+DEEP = ["ECA_ResNet101_vd", "ECA_ResNet152_vd", "ECA_ResNet200_vd"]
+ALL = [
+    pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in list_models()
+]
 
-# Trainable parameters with 1000 classes, and those of ECA among them, as the authors' own
-# networks have them.
+# Trainable parameters with 1000 classes, and those of ECA among them, of the models that the
+# paper publishes, as the authors' own networks have them.
 PARAMETERS = {
     "ECA_ResNet18": (11_689_556, 44),
     "ECA_ResNet34": (21_797_744, 72),
@@ -44,7 +54,7 @@ def size(parameters) -> int:
 
 
 def eca_size(model) -> int:
-    return size(p for name, p in model.named_parameters() if ".eca." in name)
+    return size(p for name, p in model.named_parameters() if ".attention." in name)
 
 
 def same_weights(model, **options):
@@ -76,7 +86,17 @@ def built():
 
 
 def test_every_model_of_the_paper_is_listed():
-    assert list_models() == list(PARAMETERS)
+    published = [name for name, spec in MODELS.items() if spec.top1 is not None]
+    assert published == list(PARAMETERS) == list_models()[: len(PARAMETERS)]
+
+
+def test_the_rest_of_the_family_is_listed():
+    layers = (18, 34, 50, 101, 152, 200)
+    widths = ("0_25", "0_5", "0_75", "1_5", "2_0")
+    assert list_models()[len(PARAMETERS) :] == [
+        *(f"ECA_ResNet{n}_vd" for n in layers),
+        *(f"ECA_MobileNetV2_x{width}" for width in widths),
+    ]
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -91,7 +111,7 @@ def test_number_of_parameters_by_the_rule(name):
     assert eca_size(model) == ADAPTIVE_ECA_PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", ALL)
 def test_forward_and_a_gradient_on_every_parameter(name):
     model = create_model(name, class_num=5)
     model.train()
@@ -171,12 +191,12 @@ def test_static_graph_trains_as_the_dynamic_one(name):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     ours = {n: p.grad for n, p in model.named_parameters() if not p.stop_gradient}
     theirs = {n: p.grad for n, p in static.named_parameters() if not p.stop_gradient}
-    for key in ("fc.weight", "blocks.0.eca.conv.weight"):
+    for key in ("fc.weight", "blocks.0.attention.conv.weight"):
         scale = np.abs(ours[key].numpy()).max()
         np.testing.assert_allclose(theirs[key].numpy(), ours[key].numpy(), atol=1e-3 * scale)
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", ALL)
 def test_exported_model_takes_any_batch_and_gives_the_same_logits(name, built, tmp_path):
     model = built(name)
     spec = paddle.static.InputSpec([None, 3, 64, 64], "float32")
@@ -189,7 +209,7 @@ def test_exported_model_takes_any_batch_and_gives_the_same_logits(name, built, t
         np.testing.assert_allclose(loaded(x).numpy(), model(x).numpy(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", ALL)
 def test_return_stages(name, built):
     model = same_weights(built(name), return_stages=True)
     model.eval()
@@ -197,7 +217,7 @@ def test_return_stages(name, built):
     outputs = model(x)
     np.testing.assert_allclose(outputs["logits"].numpy(), built(name)(x).numpy(), atol=1e-5)
     sides = [tensor.shape[2] for key, tensor in outputs.items() if key != "logits"]
-    if name == "ECA_MobileNetV2":
+    if "MobileNetV2" in name:
         assert sides == [32, 16, 8, 4, 4, 2, 2]
     else:
         assert sides == [16, 8, 4, 2]
@@ -224,12 +244,12 @@ def test_one_stage(given):
 
 
 def test_return_patterns():
-    patterns = ["stem", "blocks[1].eca", "avg_pool"]
+    patterns = ["stem", "blocks[1].attention", "avg_pool"]
     model = create_model("ECA_ResNet18", class_num=5, return_patterns=patterns)
     outputs = model(images(1, 3, 32, 32))
     assert {key: outputs[key].shape for key in patterns} == {
         "stem": [1, 64, 16, 16],
-        "blocks[1].eca": [1, 64, 8, 8],
+        "blocks[1].attention": [1, 64, 8, 8],
         "avg_pool": [1, 512, 1, 1],
     }
 
@@ -247,7 +267,7 @@ def test_stop_after_leaves_the_features(name, built):
 
 def test_upgrade_sublayer_replaces_attention(built):
     model = copy.deepcopy(built("ECA_ResNet50"))
-    patterns = [f"blocks[{i}].eca" for i in range(16)]
+    patterns = [f"blocks[{i}].attention" for i in range(16)]
     assert model.upgrade_sublayer(patterns, lambda layer, pattern: paddle.nn.Identity())
     assert eca_size(model) == 0
     assert model(images(1, 3, 64, 64)).shape == [1, 5]
@@ -300,7 +320,7 @@ def test_images_of_other_channels(name):
 def test_kernel_sizes_are_the_published_ones_by_default_and_can_be_chosen():
     def sizes(**options):
         model = create_model("ECA_ResNet18", class_num=5, **options)
-        return [block.eca.k_size for block in model.blocks]
+        return [block.attention.k_size for block in model.blocks]
 
     assert sizes() == [3, 3, 5, 5, 7, 7, 7, 7]
     assert sizes(k_size=9) == [9] * 8
@@ -308,7 +328,7 @@ def test_kernel_sizes_are_the_published_ones_by_default_and_can_be_chosen():
     assert sizes(k_size=[1, "adaptive", 3, 5]) == [1, 1, 5, 5, 3, 3, 5, 5]
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", SHALLOW)
 def test_sync_batch_norm(name):
     model = create_model(name, class_num=5)
     before = model.state_dict()
@@ -344,13 +364,118 @@ def test_two_can_be_built_in_one_process(name):
     assert not names
 
 
-def test_parameter_names_are_those_of_paddleclas_where_the_layers_are_the_same():
+def shapes(model) -> dict[str, list[int]]:
+    return {k: v.shape for k, v in model.state_dict().items() if ".attention." not in k}
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "ResNet50_vd", "ResNet101_vd", "ResNet200_vd"])
+def test_parameters_are_those_of_paddleclas_where_the_networks_are_the_same(name):
     ppcls = paddleclas_eca.register()
-    theirs = ppcls.module("arch.backbone").ResNet50(class_num=5).state_dict()
-    ours = create_model("ECA_ResNet50", class_num=5).state_dict()
-    assert {k: v.shape for k, v in ours.items() if ".eca." not in k} == {
-        k: v.shape for k, v in theirs.items()
-    }
+    theirs = getattr(ppcls.module("arch.backbone"), name)(class_num=5)
+    assert shapes(create_model(f"ECA_{name}", class_num=5)) == shapes(theirs)
+
+
+@pytest.mark.parametrize("name", ["ResNet18_vd", "ResNet34_vd"])
+def test_paddleclas_has_one_projection_more(name):
+    ppcls = paddleclas_eca.register()
+    theirs = shapes(getattr(ppcls.module("arch.backbone"), name)(class_num=5))
+    ours = shapes(create_model(f"ECA_{name}", class_num=5))
+    more = {key for key in theirs if key.startswith("blocks.0.short.")}
+    assert more and ours == {k: v for k, v in theirs.items() if k not in more}
+
+
+@pytest.mark.parametrize("width", ["0_25", "0_5", "0_75", "1_5", "2_0"])
+def test_widths_are_those_of_paddleclas_but_for_the_expansion_of_the_first_block(width):
+    ppcls = paddleclas_eca.register()
+    theirs = getattr(ppcls.module("arch.backbone"), f"MobileNetV2_x{width}")
+    # Its parameters have fixed names: a process can build it once.
+    from paddle.utils import unique_name
+
+    with unique_name.guard(f"width_{width}"):
+        theirs = theirs(class_num=1000)
+    ours = create_model(f"ECA_MobileNetV2_x{width}")
+    first = int(32 * float(width.replace("_", ".")))
+    # A 1x1 convolution and its BatchNorm.
+    expansion = first * first + 2 * first
+    assert size(theirs.parameters()) == size(ours.parameters()) - eca_size(ours) + expansion
+
+
+def test_vd_keeps_odd_sizes_in_step():
+    model = create_model("ECA_ResNet18_vd", class_num=5, return_stages=True)
+    sides = [
+        tensor.shape[2:] for tensor in model(images(1, 3, 97, 65)).values() if tensor.ndim == 4
+    ]
+    assert sides == [[25, 17], [13, 9], [7, 5], [4, 3]]
+
+
+# Table 2 of the paper: parameters of an attention at C channels.
+TABLE_2 = [
+    ("none", lambda c: 0),
+    ("SE", lambda c: 2 * c * c // 16),
+    ({"name": "SE", "reduction": 8}, lambda c: 2 * c * c // 8),
+    ("SE_Var1", lambda c: 0),
+    ("SE_Var2", lambda c: c),
+    ("SE_Var3", lambda c: c * c),
+    ("SE_GC", lambda c: c * c // 16),
+    ({"name": "SE_GC", "groups": "C/16"}, lambda c: 16 * c),
+    ({"name": "SE_GC", "groups": "C/8"}, lambda c: 8 * c),
+]
+BLOCKS_OF_RESNET50 = {256: 3, 512: 4, 1024: 6, 2048: 3}
+
+
+@pytest.mark.parametrize(("attention", "parameters"), TABLE_2, ids=str)
+def test_parameters_of_the_ablations(attention, parameters):
+    model = create_model("ECA_ResNet50", class_num=5, attention=attention)
+    expected = sum(count * parameters(c) for c, count in BLOCKS_OF_RESNET50.items())
+    assert eca_size(model) == expected
+
+
+def test_parameters_of_the_ablation_without_sharing():
+    model = create_model("ECA_ResNet50", class_num=5, attention="ECA_NS", k_size=3)
+    assert eca_size(model) == sum(3 * c * count for c, count in BLOCKS_OF_RESNET50.items())
+
+
+@pytest.mark.parametrize("network", ["ECA_ResNet18", "ECA_MobileNetV2"])
+@pytest.mark.parametrize(
+    "attention",
+    ["none", "SE", "SE_Var1", "SE_Var2", "SE_Var3", {"name": "SE_GC", "groups": "C/8"}, "ECA_NS"],
+    ids=str,
+)
+def test_ablations_train_and_are_exported(network, attention, tmp_path):
+    model = create_model(network, class_num=5, attention=attention)
+    model(images(2, 3, 64, 64)).sum().backward()
+    for name, parameter in model.named_parameters():
+        if ".attention." in name:
+            assert np.abs(parameter.grad.numpy()).max() > 0, name
+    model.eval()
+    export(model, paddle.static.InputSpec([None, 3, 64, 64], "float32"), str(tmp_path / "model"))
+    x = images(3, 3, 64, 64)
+    loaded = paddle.jit.load(str(tmp_path / "model"))
+    loaded.eval()
+    np.testing.assert_allclose(loaded(x).numpy(), model(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_learning_rate_factors_reach_every_attention():
+    for attention in ("SE", "SE_Var2", "SE_Var3", "SE_GC", "ECA_NS"):
+        model = create_model(
+            "ECA_ResNet18", class_num=5, attention=attention, lr_mult_list=[0.5] * 5
+        )
+        factors = {
+            parameter.optimize_attr["learning_rate"]
+            for name, parameter in model.named_parameters()
+            if ".attention." in name
+        }
+        assert factors == {0.5}, attention
+
+
+def test_circular_padding_changes_the_ends_alone():
+    zeros = create_model("ECA_ResNet18", class_num=5)
+    circular = create_model("ECA_ResNet18", class_num=5, padding_mode="circular")
+    circular.set_state_dict(zeros.state_dict())
+    x = images(2, 64, 8, 8)
+    difference = (zeros.blocks[0].attention(x) - circular.blocks[0].attention(x)).abs()
+    changed = (difference.max(axis=[0, 2, 3]) > 0).numpy().nonzero()[0]
+    assert list(changed) == [0, 63]
 
 
 def test_pretrained_file_is_loaded(tmp_path, built):
@@ -372,7 +497,7 @@ def test_pretrained_with_other_classes_keeps_the_new_classifier(tmp_path, built,
     other = create_model("ECA_ResNet18", class_num=7, pretrained=path)
     assert other.fc.weight.shape == [512, 7]
     np.testing.assert_array_equal(
-        other.blocks[7].eca.conv.weight.numpy(), model.blocks[7].eca.conv.weight.numpy()
+        other.blocks[7].attention.conv.weight.numpy(), model.blocks[7].attention.conv.weight.numpy()
     )
     assert "fc.weight [512, 5] -> [512, 7]" in warnings[0]
 
@@ -392,7 +517,11 @@ def test_kind_of_weights_does_not_matter_where_none_are_asked_for():
     ("options", "message"),
     [
         ({"clas_num": 5}, "ECA_ResNet18 has no option 'clas_num'. Did you mean class_num"),
-        ({"k_sizes": 5}, "options: pretrained, use_ssld, k_size, class_num, lr_mult_list"),
+        (
+            {"k_sizes": 5},
+            "options: pretrained, use_ssld, k_size, class_num, lr_mult_list",
+        ),
+        ({"vd": True}, "input_image_channel, attention, padding_mode, return_patterns"),
         ({"depths": [1]}, "has no option 'depths'"),
         ({"class_num": 0}, "class_num must be a whole number of at least 1, got 0"),
         ({"class_num": "10"}, "class_num .* got '10'"),
@@ -411,6 +540,21 @@ def test_kind_of_weights_does_not_matter_where_none_are_asked_for():
         ({"return_stages": -1}, "return_stages has -1"),
         ({"return_patterns": ["bloks"]}, "this network has no layer 'bloks'"),
         ({"return_patterns": "fc", "return_stages": 1}, "exclude each other"),
+        ({"padding_mode": "same"}, 'padding_mode must be "zeros" or "circular", got \'same\''),
+        ({"attention": "ECA-NS"}, "no attention 'ECA-NS'. Did you mean ECA_NS"),
+        ({"attention": ["SE"]}, "attention must be a name or a section with a name"),
+        ({"attention": {"reduction": 8}}, "attention must be a name or a section with a name"),
+        (
+            {"attention": {"name": "SE", "redution": 8}},
+            "attention SE has no option 'redution'. Did",
+        ),
+        ({"attention": {"name": "SE", "reduction": 0}}, "reduction must be a whole number"),
+        ({"attention": {"name": "SE_GC", "groups": 7}}, "7 groups do not divide 64 channels"),
+        ({"attention": {"name": "SE_GC", "groups": "C/7"}}, "'C/7' does not divide 64 channels"),
+        ({"attention": {"name": "SE_GC", "groups": "all"}}, "whole number or \"C/n\", got 'all'"),
+        ({"attention": {"name": "ECA", "k_size": 3}}, "k_size is an option of the network"),
+        ({"attention": "SE", "k_size": 3}, "k_size has no meaning with attention 'SE'"),
+        ({"attention": "none", "padding_mode": "zeros"}, "padding_mode has no meaning"),
         ({"pretrained": "nowhere/weights"}, "nowhere/weights.pdparams"),
         ({"pretrained": 3}, "pretrained must be false or a path, got 3"),
     ],
