@@ -44,9 +44,11 @@ def find_config(given: str) -> Path:
     names = list_configs()
     if name in names:
         return resource_root() / FOLDER / f"{name}.yaml"
+    # Those in folders are many; the folders say what there is.
+    folders = {f"{n.split('/')[0]}/..." if "/" in n else n: None for n in names}
     raise UserError(
         f"no config {given}: it is neither a file nor one of the shipped configs"
-        + (suggestion(name, names) or f": {', '.join(names)}")
+        + (suggestion(name, names) or f": {', '.join(folders)}")
     )
 
 

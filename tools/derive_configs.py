@@ -1,0 +1,174 @@
+"""Write the configs that follow from another one; for maintainers.
+
+PaddleClas's configs are whole files: none includes another. What models and ablations differ in
+stands here, so that a change of a recipe reaches them all: edit the config that the others
+follow from, or the lists below, and run this. `--check` writes nothing and fails where a file
+is not what it would write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+CONFIGS = Path(__file__).resolve().parents[1] / "ppcls_configs"
+
+
+class Derived(NamedTuple):
+    """A config that follows from another.
+
+    Attributes:
+        name: its path below ``ppcls_configs``, without ending.
+        base: the one that it follows from.
+        changes: (text, what stands for it); each text stands in the base once.
+    """
+
+    name: str
+    base: str
+    changes: list[tuple[str, str]]
+
+
+def _title(model: str) -> str:
+    """``ECA-ResNet-50-vd`` for ``ECA_ResNet50_vd``, as the first line of a config has it."""
+    return model.replace("_", "-").replace("ResNet", "ResNet-")
+
+
+def _model(name: str, base: str, *changes: tuple[str, str]) -> Derived:
+    """The config of another model with the recipe of ``base``, but for ``changes``."""
+    renamed = [
+        (f"# {_title(base)} on", f"# {_title(name)} on"),
+        (f"./inference/{base}\n", f"./inference/{name}\n"),
+        (f"  name: {base}\n", f"  name: {name}\n"),
+    ]
+    return Derived(name, base, [*renamed, *changes])
+
+
+# The recipe of PaddleClas's ResNet50_vd.
+_SCHEDULE = """\
+    name: Piecewise
+    decay_epochs: [30, 60, 90]
+    values: [0.1, 0.01, 0.001, 0.0001]
+"""
+_SCHEDULE_VD = """\
+    name: Cosine
+    learning_rate: 0.1
+"""
+_TRAIN_LIST = "      cls_label_path: ./dataset/ILSVRC2012/train_list.txt\n"
+_MIXUP = """\
+      batch_transform_ops:
+        - MixupOperator:
+            alpha: 0.2
+"""
+_LOSS = "  Train:\n    - CELoss:\n        weight: 1.0\n"
+_LABEL_SMOOTHING = "        # label smoothing\n        epsilon: 0.1\n"
+_TRAIN_METRIC = "  Train:\n    - TopkAcc:\n        topk: [1, 5]\n"
+_NO_TRAIN_METRIC = "  # none: an image mixed of two has no class of its own\n  Train:\n"
+_VD = [
+    ("the recipe of the paper (Section 4.1)", "the recipe of PaddleClas's ResNet50_vd"),
+    ("scale the learning rates with", "scale the learning rate with"),
+    ("  epochs: 100\n", "  epochs: 200\n"),
+    (_LOSS, _LOSS + _LABEL_SMOOTHING),
+    (_SCHEDULE, _SCHEDULE_VD),
+    ("    coeff: 0.0001\n", "    coeff: 0.00007\n"),
+    (_TRAIN_LIST, _TRAIN_LIST + _MIXUP),
+    (_TRAIN_METRIC, _NO_TRAIN_METRIC),
+]
+_WEIGHT_DECAY_OF_DEEP_VD = ("    coeff: 0.00007\n", "    coeff: 0.0001\n")
+
+# Rows of Table 2 and the kernel sizes of Figure 4: name of the config, lines of its Arch.
+_TABLE_2 = {
+    "none": "attention: none",
+    "SE": "attention: SE",
+    "SE_Var1": "attention: SE_Var1",
+    "SE_Var2": "attention: SE_Var2",
+    "SE_Var3": "attention: SE_Var3",
+    "SE_GC1": "attention: {name: SE_GC, groups: 16}",
+    "SE_GC2": "attention: {name: SE_GC, groups: C/16}",
+    "SE_GC3": "attention: {name: SE_GC, groups: C/8}",
+    "ECA_NS": "attention: ECA_NS",
+    "ECA": "attention: ECA",
+}
+_KERNEL_SIZES = {f"ECA_k{k}": f"k_size: {k}" for k in (3, 5, 7, 9)}
+_KERNEL_SIZES["ECA_adaptive"] = "k_size: adaptive"
+
+
+def _ablation(layers: int, row: str, source: str, line: str) -> Derived:
+    base, name = f"ECA_ResNet{layers}", f"ablation/ResNet{layers}_{row}"
+    return Derived(
+        name,
+        base,
+        [
+            (f"# {_title(base)} on", f"# {source}: ResNet-{layers} with `{line}` on"),
+            ("ImageNet-1K: the recipe", "ImageNet-1K;\n# the recipe"),
+            ("output_dir: ./output/\n", f"output_dir: ./output/{name}\n"),
+            (f"./inference/{base}\n", f"./inference/{name}\n"),
+            (f"  name: {base}\n", f"  name: {base}\n  {line}\n"),
+        ],
+    )
+
+
+def _derived() -> Iterator[Derived]:
+    for layers in (18, 34, 101, 152):
+        yield _model(f"ECA_ResNet{layers}", "ECA_ResNet50")
+    yield _model("ECA_ResNet50_vd", "ECA_ResNet50", *_VD)
+    for layers in (18, 34):
+        yield _model(f"ECA_ResNet{layers}_vd", "ECA_ResNet50_vd")
+    for layers in (101, 152, 200):
+        yield _model(f"ECA_ResNet{layers}_vd", "ECA_ResNet50_vd", _WEIGHT_DECAY_OF_DEEP_VD)
+    for width in ("0_25", "0_5", "0_75", "1_5", "2_0"):
+        yield _model(f"ECA_MobileNetV2_x{width}", "ECA_MobileNetV2")
+    for row, line in _TABLE_2.items():
+        yield _ablation(50, row, "Table 2 of the paper", line)
+    for layers in (50, 101):
+        for row, line in _KERNEL_SIZES.items():
+            yield _ablation(layers, row, "Figure 4 of the paper", line)
+
+
+def write(folder: Path) -> None:
+    """Write all derived configs into ``folder``, which has the others."""
+    for name, base, changes in _derived():
+        text = (folder / f"{base}.yaml").read_text(encoding="utf-8")
+        for old, new in changes:
+            if text.count(old) != 1:
+                raise ValueError(f"{name}: {base}.yaml has {old!r} {text.count(old)} times, not 1")
+            text = text.replace(old, new)
+        (folder / f"{name}.yaml").parent.mkdir(exist_ok=True)
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def outdated() -> list[str]:
+    """Names of the derived configs that are not as this script would write them."""
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in CONFIGS.glob("*.yaml"):
+            shutil.copy(path, scratch)
+        write(Path(scratch))
+        return [
+            name
+            for name, _, _ in _derived()
+            if not (CONFIGS / f"{name}.yaml").is_file()
+            or (CONFIGS / f"{name}.yaml").read_bytes()
+            != (Path(scratch) / f"{name}.yaml").read_bytes()
+        ]
+
+
+def main() -> int:
+    """Run the script; 1 if a config is not up to date."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    if not parser.parse_args().check:
+        write(CONFIGS)
+        return 0
+    names = outdated()
+    for name in names:
+        print(f"{name}.yaml is not what tools/derive_configs.py writes", file=sys.stderr)
+    return 1 if names else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
