@@ -16,6 +16,7 @@ import paddle
 
 from ..edits import Edits
 from ..locate import PaddleClas
+from ..safe_load import load
 from ..source import source_has
 from .base import Patch
 
@@ -111,8 +112,8 @@ def _install(ppcls: PaddleClas, edits: Edits) -> None:
         average = average_of(net)
         metric_info = original(config, net, optimizer, loss)
         if checkpoint and average is not None:
-            average.module.set_state_dict(paddle.load(checkpoint + ".pdparams"))
-            weights = paddle.load(checkpoint + ".pdema")
+            average.module.set_state_dict(load(checkpoint + ".pdparams"))
+            weights = load(checkpoint + ".pdema")
             _bare(net).set_state_dict(weights)
             loss.set_state_dict(weights)
         return metric_info

@@ -18,8 +18,9 @@ from typing import Any
 import paddle
 
 from ...errors import UserError
-from ..edits import Edits
+from ..edits import Edits, ModuleView
 from ..locate import PaddleClas
+from ..safe_load import load
 from ..source import source_has
 from .base import Patch
 
@@ -72,17 +73,18 @@ class LoadReport:
         parts = [f"{len(self.matched)} of {total} tensors loaded"]
         if self.reshaped:
             shapes = [f"{name} {theirs} -> {ours}" for name, theirs, ours in self.reshaped]
-            parts.append(f"{len(shapes)} of another shape, left as initialised: {_some(shapes)}")
+            parts.append(f"{len(shapes)} of another shape, left as initialised: {some(shapes)}")
         if self.missing:
             parts.append(
-                f"{len(self.missing)} not in the file, left as initialised: {_some(self.missing)}"
+                f"{len(self.missing)} not in the file, left as initialised: {some(self.missing)}"
             )
         if self.unexpected:
-            parts.append(f"{len(self.unexpected)} not in the model: {_some(self.unexpected)}")
+            parts.append(f"{len(self.unexpected)} not in the model: {some(self.unexpected)}")
         return "; ".join(parts)
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """The first few of ``names``, and how many more there are."""
     shown = ", ".join(names[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
@@ -118,15 +120,13 @@ def read_state(path: str) -> dict[str, Any]:
     """Read a ``.pdparams`` file, given with or without its ending.
 
     Raises:
-        UserError: there is no such file, or it is no Paddle state dict.
+        UserError: there is no such file, it is no Paddle state dict, or it holds what could run
+            a program; nothing of it has run.
     """
     file = _without_ending(path) + ".pdparams"
     if not os.path.isfile(file):
         raise UserError(f"no weights at {file}: check the path")
-    try:
-        state = paddle.load(file)
-    except Exception as error:
-        raise UserError(f"{file} cannot be read as Paddle weights: {error}") from error
+    state = load(file)
     if not isinstance(state, dict) or not any(hasattr(v, "shape") for v in state.values()):
         raise UserError(f"{file} holds no state dict of a model")
     return state
@@ -198,6 +198,10 @@ def _install_reports(ppcls: PaddleClas, edits: Edits) -> None:
     edits.wrap_everywhere(ppcls.package, save_load, "load_dygraph_pretrain", pretrained)
 
 
+def _install_safe_load(ppcls: PaddleClas, edits: Edits) -> None:
+    edits.set(ppcls.module("utils.save_load"), "paddle", ModuleView(paddle, load=load))
+
+
 def _install_resume_check(ppcls: PaddleClas, edits: Edits) -> None:
     def resume(original: Any, config: Any, net: Any, *args: Any, **kwargs: Any) -> Any:
         checkpoint = config.get("checkpoints")
@@ -216,6 +220,14 @@ def _install_resume_check(ppcls: PaddleClas, edits: Edits) -> None:
 
 
 PATCHES = [
+    Patch(
+        name="safe-load",
+        versions="all",
+        symptom="a weight file from elsewhere runs the program that is hidden in it",
+        needed=lambda ppcls: True,
+        install=_install_safe_load,
+        trainer=False,
+    ),
     Patch(
         name="load-report",
         versions="all",

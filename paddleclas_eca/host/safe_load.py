@@ -1,0 +1,187 @@
+"""Read what ``paddle.save`` wrote without running what it may hold.
+
+Paddle's files are pickles, and a pickle can call any function of any module: loading weights
+from elsewhere is running their author's program. Weights need nothing of that. This reader
+admits arrays of numbers, tensors, plain containers and plain values, and refuses the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import OrderedDict
+from os import PathLike
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+
+from ..errors import UserError
+
+_FilePath = Union[str, "PathLike[str]"]
+
+# With protocols 2 and 3 Paddle cuts tensors of a gibibyte or more into flat parts; this entry
+# says how they belong together. (The spelling is Paddle's.)
+_PARTS = "UnpackBigParamInfor@@"
+# The state that NumPy pickles with a plain dtype: version, byte order, then nothing of
+# sub-arrays, fields, sizes, alignment and flags.
+_PLAIN_DTYPE = (None, None, None, -1, -1, 0)
+
+
+class _Dtype:
+    """Stands for ``numpy.dtype`` while a pickle is read.
+
+    NumPy's own takes flags from the pickle that can make it read bytes as addresses.
+    """
+
+    def __init__(self, code: Any) -> None:
+        self.dtype = np.dtype(code) if isinstance(code, str) else np.dtype(object)
+        if self.dtype.kind not in "biufc":
+            raise pickle.UnpicklingError(f"it holds an array of {code!r}, not of numbers")
+
+    def __setstate__(self, state: Any) -> None:
+        _, order, *rest = state
+        if tuple(rest) != _PLAIN_DTYPE or order not in ("<", ">", "|", "="):
+            raise pickle.UnpicklingError("it holds an array of a type that is no plain number")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array(np.ndarray):
+    """Stands for ``numpy.ndarray`` while a pickle is read, and has only plain numbers."""
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, dtype, fortran_order, data = state
+        if not isinstance(dtype, _Dtype):
+            raise pickle.UnpicklingError("it holds an array without a type")
+        super().__setstate__((version, shape, dtype.dtype, fortran_order, data))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds stand-ins for the few names that arrays need, and no other name.
+
+    The stand-ins are bound methods, so that a pickle cannot change what they do to the files
+    that are read later, as it could with the classes themselves.
+    """
+
+    def _reconstruct(self, array_type: Any, shape: Any, code: Any) -> np.ndarray:
+        # As NumPy does: an empty array, which gets its state afterwards.
+        return _Array((0,), np.int8)
+
+    def _ndarray(self) -> None:
+        raise pickle.UnpicklingError("it makes an array in an unknown way")
+
+    def _dtype(self, code: Any, *_: Any) -> _Dtype:
+        return _Dtype(code)
+
+    def _scalar(self, dtype: _Dtype, data: Any) -> np.generic:
+        return np.frombuffer(_latin1(data), dtype.dtype, 1)[0]
+
+    def _encode(self, text: str, encoding: str = "latin1") -> bytes:
+        # How protocol 2 writes bytes.
+        return _latin1(text)
+
+    def _tuple(self, *items: Any) -> tuple:
+        # Paddle writes a tensor outside a state dict as (name, array).
+        return tuple(*items)
+
+    def _ordered_dict(self, *items: Any) -> OrderedDict:
+        return OrderedDict(*items)
+
+    # NumPy 2 renamed the module; Python 2 named its built-ins otherwise.
+    _ADMITTED = {
+        "numpy._core.multiarray._reconstruct": "_reconstruct",
+        "numpy.core.multiarray._reconstruct": "_reconstruct",
+        "numpy._core.multiarray.scalar": "_scalar",
+        "numpy.core.multiarray.scalar": "_scalar",
+        "numpy.ndarray": "_ndarray",
+        "numpy.dtype": "_dtype",
+        "_codecs.encode": "_encode",
+        "builtins.tuple": "_tuple",
+        "__builtin__.tuple": "_tuple",
+        "collections.OrderedDict": "_ordered_dict",
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a name; every other name is refused."""
+        stand_in = self._ADMITTED.get(f"{module}.{name}")
+        if stand_in is None:
+            raise pickle.UnpicklingError(
+                f"it refers to {module}.{name}, which arrays do not need and which could "
+                f"run a program"
+            )
+        return getattr(self, stand_in)
+
+
+def _latin1(data: Any) -> bytes:
+    return data if isinstance(data, bytes) else data.encode("latin1")
+
+
+def unpickle(content: bytes) -> Any:
+    """Containers, NumPy arrays and plain values of a pickle, of Python 2 as well.
+
+    Raises:
+        pickle.UnpicklingError: it refers to anything else; nothing of it has run. What is no
+            pickle, or is cut short, raises this or any other exception.
+    """
+    # Paddle reads strings of Python 2 like this, too.
+    return _plain(_Unpickler(io.BytesIO(content), encoding="latin1").load())
+
+
+def load_arrays(file: _FilePath) -> Any:
+    """Read a file of ``paddle.save``: containers with NumPy arrays for the tensors.
+
+    Raises:
+        UserError: the file is no such pickle, is cut short, or refers to anything else than
+            arrays need; nothing of it has run.
+    """
+    return _unpickle(_content(file), file)
+
+
+def load(file: _FilePath, **options: Any) -> Any:
+    """Like ``paddle.load`` for files of ``paddle.save``, but refuse what could run a program.
+
+    Raises:
+        UserError: as :func:`load_arrays`.
+    """
+    import paddle
+
+    content = _content(file)
+    _unpickle(content, file)
+    return paddle.load(io.BytesIO(content), **options)
+
+
+def _content(file: _FilePath) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _unpickle(content: bytes, file: _FilePath) -> Any:
+    try:
+        return _joined(unpickle(content))
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{file} cannot be read as Paddle weights: {reason}") from error
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with ordinary arrays for :class:`_Array`."""
+    if isinstance(value, _Array):
+        return value.view(np.ndarray)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    return value
+
+
+def _joined(state: Any) -> Any:
+    """``state`` with the tensors whole that Paddle cut into parts."""
+    if not isinstance(state, dict) or _PARTS not in state:
+        return state
+    whole = dict(state)
+    for name, info in whole.pop(_PARTS).items():
+        parts = [whole.pop(part) for part in info["slices"]]
+        whole[name] = np.concatenate(parts).reshape(info["OriginShape"])
+    return whole
