@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Make .venv with all that training and the tests need. Safe to run again: what is there stays.
+# Make .venv with all that training needs. Safe to run again: what is there stays.
+#   bash tools/setup_env.sh test,convert           adds what the tests and weight conversion need
 #   PYTHON=python3.12 bash tools/setup_env.sh    takes another Python than python3.11 or python3
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -34,6 +35,6 @@ version=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])
 constraints=()
 [ ! -f "requirements/tested-py$version.txt" ] || constraints=(-c "requirements/tested-py$version.txt")
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
-pip install -q "${constraints[@]}" -e '.[test]'
+pip install -q "${constraints[@]}" -e ".${1:+[$1]}"
 # Without its pins, which have no wheels for current Pythons; what it needs came with the line above.
 pip install -q --no-deps paddleclas==2.4.2

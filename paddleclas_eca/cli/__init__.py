@@ -8,10 +8,16 @@ from collections.abc import Callable, Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import doctor, engine, prepare
+from . import convert, doctor, engine, prepare, summary
 from .command import Command
 
-COMMANDS: list[Command] = [*engine.COMMANDS, prepare.COMMAND, doctor.COMMAND]
+COMMANDS: list[Command] = [
+    *engine.COMMANDS,
+    prepare.COMMAND,
+    convert.COMMAND,
+    summary.COMMAND,
+    doctor.COMMAND,
+]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,83 @@
+"""``paddleclas-eca convert``: weights of others for the models, and back."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .command import Command
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="SRC",
+        help="weights of PyTorch (.pth, .pth.tar), .safetensors, or .pdparams of Paddle",
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="model for them, such as ECA_ResNet50"
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="X.pdparams, and X.yaml with the Arch section beside it; or X.pth or X.safetensors "
+        "with the names of PyTorch code: the ECA-Net authors', and timm's for _vd models",
+    )
+    parser.add_argument(
+        "--class-num",
+        type=int,
+        metavar="N",
+        help="classes of the model (default: those of the weights)",
+    )
+    parser.add_argument(
+        "--padding-mode",
+        choices=("zeros", "circular"),
+        help="how ECA pads, which a file does not show; circular for timm's ceca",
+    )
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="write what fits, even if not all does"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, and print what fitted.
+
+    Raises:
+        UserError: the weights cannot be converted; nothing was written.
+    """
+    from ..host.runtime import require_paddle
+
+    require_paddle()
+    from ..weights import convert_file
+
+    conversion, files = convert_file(
+        args.source,
+        args.model,
+        args.output,
+        class_num=args.class_num,
+        padding_mode=args.padding_mode,
+        allow_partial=args.allow_partial,
+        overwrite=args.overwrite,
+    )
+    k_size = ", ".join(map(str, conversion.options["k_size"]))
+    of = "the weights'; the model has others" if conversion.k_size_differs else "the model's own"
+    print(f"{args.source}: {conversion.dialect.title}, {conversion.options['class_num']} classes")
+    print(f"{args.model}: {conversion}")
+    if conversion.reasons:
+        print(f"note: {conversion.reasons}")
+    print(f"k_size per stage: {k_size} ({of})")
+    print(f"written: {', '.join(map(str, files))}")
+    return 0
+
+
+COMMAND = Command(
+    "convert",
+    "convert weights of PyTorch, timm, torchvision or PaddleClas for a model, and back",
+    add_arguments,
+    run,
+)

@@ -1,0 +1,197 @@
+"""What others call the parameters of these networks, as tables.
+
+A :class:`Dialect` lists the layers of a network by our name and by theirs. Both directions
+of a conversion come from the one table: the names of a model are spelled in the dialect, and
+turned around for the way back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
+
+
+class Dialect(NamedTuple):
+    """Names of one origin for one family of networks.
+
+    Attributes:
+        title: the origin, for people.
+        family: the networks, ``"ResNet"`` or ``"MobileNetV2"``; empty for ours, which has both.
+        mark: matches a name that a checkpoint of this dialect has, and no other.
+        layers: our layer outside the blocks, to theirs; empty where all names are ours.
+        block: how they name a layer in a block: from ``{stage}`` (from 1), ``{position}`` in it
+            (from 0), ``{number}`` through all stages (from 1), and ``{layer}``.
+        block_layers: our layer in a block, to theirs.
+        first_block_layers: the same for the first block, where it differs.
+        parameters: last part of our names, to theirs.
+        transposed: our names of matrices that they keep the other way round.
+    """
+
+    title: str
+    family: str
+    mark: re.Pattern[str]
+    layers: Mapping[str, str] = {}
+    block: str = ""
+    block_layers: Mapping[str, str] = {}
+    first_block_layers: Mapping[str, str] | None = None
+    parameters: Mapping[str, str] = {}
+    transposed: frozenset[str] = frozenset()
+
+    def names(self, ours: Iterable[str], depths: Sequence[int]) -> dict[str, str]:
+        """Their names of our parameters: from theirs to ours.
+
+        Args:
+            ours: names of parameters and buffers, as in ``state_dict()``.
+            depths: number of blocks in each stage.
+
+        Returns:
+            Entries for those that have a counterpart.
+        """
+        if not self.layers:
+            return {name: name for name in ours}
+        theirs = ((self._name(name, depths), name) for name in ours)
+        return {their_name: name for their_name, name in theirs if their_name is not None}
+
+    def _name(self, name: str, depths: Sequence[int]) -> str | None:
+        layer, _, parameter = name.rpartition(".")
+        block = _BLOCK.fullmatch(layer)
+        if block is None:
+            their_layer = self.layers.get(layer)
+        else:
+            index = int(block[1])
+            table = self.block_layers
+            if index == 0 and self.first_block_layers is not None:
+                table = self.first_block_layers
+            their_layer = table.get(block[2])
+            if their_layer is not None:
+                stage, position = stage_of(index, depths)
+                their_layer = self.block.format(
+                    stage=stage + 1, position=position, number=index + 1, layer=their_layer
+                )
+        if their_layer is None or parameter not in self.parameters:
+            return None
+        return f"{their_layer}.{self.parameters[parameter]}"
+
+
+def block_of(name: str) -> int | None:
+    """Index of the block that our parameter ``name`` is in, or None."""
+    block = _BLOCK.fullmatch(name)
+    return int(block[1]) if block else None
+
+
+def stage_of(block: int, depths: Sequence[int]) -> tuple[int, int]:
+    """Stage of a block, and its position in it; all are counted from 0."""
+    stage = 0
+    while block >= depths[stage]:
+        block -= depths[stage]
+        stage += 1
+    return stage, block
+
+
+_PYTORCH = {
+    "parameters": {
+        "weight": "weight",
+        "bias": "bias",
+        "_mean": "running_mean",
+        "_variance": "running_var",
+    },
+    # PyTorch's linear layers keep [out, in], Paddle's [in, out].
+    "transposed": frozenset({"fc.weight"}),
+}
+_RESNET_CONVOLUTIONS = {
+    "conv0.conv": "conv1",
+    "conv0.bn": "bn1",
+    "conv1.conv": "conv2",
+    "conv1.bn": "bn2",
+    "conv2.conv": "conv3",
+    "conv2.bn": "bn3",
+}
+
+TIMM_RESNET_D = Dialect(
+    title="ResNet-D in timm's names",
+    family="ResNet",
+    mark=re.compile(r"conv1\.0\.weight|layer\d\.\d+\.se\.conv\.weight"),
+    layers={
+        "stem.0.conv": "conv1.0",
+        "stem.0.bn": "conv1.1",
+        "stem.1.conv": "conv1.3",
+        "stem.1.bn": "conv1.4",
+        "stem.2.conv": "conv1.6",
+        "stem.2.bn": "bn1",
+        "fc": "fc",
+    },
+    block="layer{stage}.{position}.{layer}",
+    block_layers={
+        **_RESNET_CONVOLUTIONS,
+        "attention.conv": "se.conv",
+        # Their place 0 is the average pooling.
+        "short.conv": "downsample.1",
+        "short.bn": "downsample.2",
+    },
+    **_PYTORCH,
+)
+AUTHORS_RESNET = Dialect(
+    title="ResNet in the names of ECA-Net's authors and of torchvision",
+    family="ResNet",
+    mark=re.compile(r"layer1\.0\.conv1\.weight"),
+    layers={"stem.0.conv": "conv1", "stem.0.bn": "bn1", "fc": "fc"},
+    block="layer{stage}.{position}.{layer}",
+    block_layers={
+        **_RESNET_CONVOLUTIONS,
+        "attention.conv": "eca.conv",
+        "short.conv": "downsample.0",
+        "short.bn": "downsample.1",
+    },
+    **_PYTORCH,
+)
+AUTHORS_MOBILENET_V2 = Dialect(
+    title="MobileNetV2 in the names of ECA-Net's authors and of torchvision",
+    family="MobileNetV2",
+    mark=re.compile(r"features\.0\.0\.weight"),
+    layers={
+        "stem.conv": "features.0.0",
+        "stem.bn": "features.0.1",
+        "last_conv.conv": "features.18.0",
+        "last_conv.bn": "features.18.1",
+        "fc": "classifier.1",
+    },
+    block="features.{number}.conv.{layer}",
+    block_layers={
+        "expand.conv": "0.0",
+        "expand.bn": "0.1",
+        "depthwise.conv": "1.0",
+        "depthwise.bn": "1.1",
+        "project.conv": "2",
+        "project.bn": "3",
+        "attention.conv": "4.conv",
+    },
+    # It has no expansion, and they count the layers.
+    first_block_layers={
+        "depthwise.conv": "0.0",
+        "depthwise.bn": "0.1",
+        "project.conv": "1",
+        "project.bn": "2",
+        "attention.conv": "3.conv",
+    },
+    **_PYTORCH,
+)
+PADDLE = Dialect(
+    title="the names of paddleclas_eca and of PaddleClas's ResNet",
+    family="",
+    mark=re.compile(r"blocks\.0\.(conv0|depthwise)\.conv\.weight"),
+)
+
+# The first whose mark is found is taken: timm's networks have the authors' mark, too.
+DIALECTS = (PADDLE, TIMM_RESNET_D, AUTHORS_RESNET, AUTHORS_MOBILENET_V2)
+
+
+def recognise(names: Iterable[str]) -> Dialect | None:
+    """The dialect that these names of parameters are in, or None."""
+    names = list(names)
+    for dialect in DIALECTS:
+        if any(dialect.mark.fullmatch(name) for name in names):
+            return dialect
+    return None

@@ -1,0 +1,131 @@
+"""How a ResNet is made, told from the shapes of its parameters: why a checkpoint does not fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..models import MODELS
+from .names import AUTHORS_MOBILENET_V2, AUTHORS_RESNET, TIMM_RESNET_D, Dialect
+
+# Blocks per stage of MobileNetV2 (Sandler et al., CVPR 2018, Table 2).
+_MOBILENET_V2_DEPTHS = (1, 2, 3, 4, 3, 3, 1)
+_PLAIN_STEM, _DEEP_STEM = (64,), (32, 32, 64)
+_TIERED_STEM = (24, 32, 64)
+
+
+class Topology(NamedTuple):
+    """What distinguishes the ResNets.
+
+    Attributes:
+        stem: output channels of the convolutions of the stem.
+        depths: blocks per stage.
+        convolutions: convolutions per block: 2, or 3 for bottlenecks.
+        grouped: whether the 3x3 convolutions of bottlenecks are in groups (ResNeXt).
+    """
+
+    stem: tuple[int, ...]
+    depths: tuple[int, ...]
+    convolutions: int
+    grouped: bool = False
+
+    def differences(self, other: Topology) -> list[str]:
+        """What this one, of a checkpoint, has otherwise than ``other``, of a model."""
+        pairs = (
+            ("a stem of {} channels", _listed(self.stem), _listed(other.stem)),
+            ("stages of {} blocks", _listed(self.depths), _listed(other.depths)),
+            ("blocks of {} convolutions", self.convolutions, other.convolutions),
+            ("{} convolutions", *("grouped" if t.grouped else "plain" for t in (self, other))),
+        )
+        return [
+            f"it has {what.format(theirs)} where the model has {what.format(ours)}"
+            for what, theirs, ours in pairs
+            if theirs != ours
+        ]
+
+
+# timm's other ECA networks (timm/models/resnet.py), which no model here is like.
+TIMM_RELATIVES = {
+    "ecaresnet26t": Topology(_TIERED_STEM, (2, 2, 2, 2), 3),
+    "ecaresnet50t": Topology(_TIERED_STEM, (3, 4, 6, 3), 3),
+    "ecaresnext26t_32x4d": Topology(_TIERED_STEM, (2, 2, 2, 2), 3, grouped=True),
+    "ecaresnext50t_32x4d": Topology(_TIERED_STEM, (3, 4, 6, 3), 3, grouped=True),
+    "ecaresnetlight": Topology(_PLAIN_STEM, (1, 1, 11, 3), 3),
+    "ecaresnet200d": Topology(_DEEP_STEM, (3, 24, 36, 3), 3),
+    "ecaresnet269d": Topology(_DEEP_STEM, (3, 30, 48, 8), 3),
+}
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def family_of(model: str) -> str:
+    """``"ResNet"`` or ``"MobileNetV2"``."""
+    return "ResNet" if "depths" in MODELS[model].architecture else "MobileNetV2"
+
+
+def depths_of(model: str) -> tuple[int, ...]:
+    """Blocks per stage of a named model."""
+    return tuple(MODELS[model].architecture.get("depths", _MOBILENET_V2_DEPTHS))
+
+
+def is_vd(model: str) -> bool:
+    """Whether a named model is a ResNet-D, which PaddleClas calls vd."""
+    return bool(MODELS[model].architecture.get("vd"))
+
+
+def native_dialect(model: str) -> Dialect:
+    """The dialect of the PyTorch code that a named model is also in."""
+    if family_of(model) == "MobileNetV2":
+        return AUTHORS_MOBILENET_V2
+    return TIMM_RESNET_D if is_vd(model) else AUTHORS_RESNET
+
+
+def topology_of_model(model: str) -> Topology | None:
+    """How a named model is made; None if it is no ResNet."""
+    if family_of(model) != "ResNet":
+        return None
+    architecture = MODELS[model].architecture
+    stem = _DEEP_STEM if is_vd(model) else _PLAIN_STEM
+    return Topology(stem, depths_of(model), len(architecture["block"].kernel_sizes))
+
+
+def topology_of_state(state: Mapping[str, Any], dialect: Dialect) -> Topology | None:
+    """How the network is made that a PyTorch checkpoint is of; None if it is no ResNet."""
+    if dialect not in (TIMM_RESNET_D, AUTHORS_RESNET):
+        return None
+    stem_layers = [f"conv1.{i}.weight" for i in (0, 3, 6)] + ["conv1.weight"]
+    blocks: dict[int, set[int]] = {}
+    for name in state:
+        block = re.match(r"layer(\d+)\.(\d+)\.", name)
+        if block:
+            blocks.setdefault(int(block[1]), set()).add(int(block[2]))
+    second = state.get("layer1.0.conv2.weight")
+    convolutions = sum(f"layer1.0.conv{i}.weight" in state for i in (1, 2, 3))
+    return Topology(
+        stem=tuple(state[name].shape[0] for name in stem_layers if name in state),
+        depths=tuple(len(blocks[stage]) for stage in sorted(blocks)),
+        convolutions=convolutions,
+        grouped=convolutions == 3
+        and second is not None
+        and second.shape[0] != second.shape[1]
+        # A pruned network has other widths, too, but not four times fewer.
+        and second.shape[0] >= 4 * second.shape[1],
+    )
+
+
+def explain(state: Mapping[str, Any], dialect: Dialect, model: str) -> str:
+    """Why a checkpoint is of another network than ``model``, as far as can be told; or ``""``."""
+    theirs, ours = topology_of_state(state, dialect), topology_of_model(model)
+    if theirs is None or ours is None:
+        return ""
+    differences = theirs.differences(ours)
+    fitting = [name for name in MODELS if topology_of_model(name) == theirs]
+    relatives = [name for name, topology in TIMM_RELATIVES.items() if topology == theirs]
+    if differences and fitting:
+        differences.append(f"{' and '.join(fitting)} is made like it")
+    elif differences and relatives:
+        differences.append(f"timm's {relatives[0]} is made like it, and no model here is")
+    return "; ".join(differences)
