@@ -19,6 +19,9 @@ from paddleclas_eca.configs import (
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.models import MODELS
 
+# Those of networks that are not our models are tested in test_backbone_configs.py.
+OTHERS = ("backbones/", "distillation/", "metric_learning/")
+CONFIGS = [name for name in list_configs() if not name.startswith(OTHERS)]
 # Configs of the models on ImageNet; those of ablations and derived data sets are in folders.
 IMAGENET = [name for name in list_configs() if "/" not in name]
 ABLATIONS = [name for name in list_configs() if name.startswith("ablation/")]
@@ -85,7 +88,7 @@ def test_config_builds_its_model_with_paddleclas(name, ppcls):
         assert name.removesuffix("_amp_O1") == config["Arch"]["name"]
 
 
-@pytest.mark.parametrize("name", list_configs())
+@pytest.mark.parametrize("name", CONFIGS)
 def test_transforms_give_images_of_the_size_of_the_exported_model(name, ppcls):
     config = ppcls.module("utils.config").get_config(str(find_config(name)))
     image = (find_config("digits/ECA_ResNet18").parent / "images" / "3.png").read_bytes()
@@ -103,7 +106,7 @@ def test_transforms_give_images_of_the_size_of_the_exported_model(name, ppcls):
     assert sample.shape == shape
 
 
-@pytest.mark.parametrize("name", list_configs())
+@pytest.mark.parametrize("name", CONFIGS)
 def test_inference_settings_resolve_from_anywhere(name, ppcls, tmp_path, monkeypatch):
     from paddleclas_eca.host.rules import check_config
 
@@ -223,7 +226,9 @@ def test_unknown_config_is_named_with_the_nearest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no config ECA_ResNet5O.*Did you mean ECA_ResNet50"):
         find_config("ECA_ResNet5O")
-    with pytest.raises(UserError, match="cats.*ECA_MobileNetV2, ECA_MobileNetV2_x0_25, .* ablation/..., "):
+    with pytest.raises(
+        UserError, match="cats.*ECA_MobileNetV2, ECA_MobileNetV2_x0_25, .* ablation/..., "
+    ):
         find_config("cats")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Callable
 
-from ..errors import UserError
+from ..errors import UserError, suggestion
 from .locate import PaddleClas
 
 # build_model and RecModel look on ppcls.arch; users, paddle.hub and PaddleClas's own
@@ -39,6 +39,25 @@ def register_models(ppcls: PaddleClas, factories: dict[str, Callable]) -> None:
     for place in places:
         for name, factory in factories.items():
             setattr(place, name, factory)
+
+
+def find_network(ppcls: PaddleClas, name: str, key: str) -> Callable:
+    """The function or class that PaddleClas builds a network with, by name.
+
+    Args:
+        ppcls: the PaddleClas in use.
+        name: name of the network, as configs use it.
+        key: key that the name was given for, for the message.
+
+    Raises:
+        UserError: there is no such network.
+    """
+    arch = ppcls.module("arch")
+    network = getattr(arch, str(name), None)
+    if not callable(network):
+        valid = [n for n, v in vars(arch).items() if callable(v) and n[0].isupper()]
+        raise UserError(f"{key}: PaddleClas has no network {name!r}{suggestion(str(name), valid)}")
+    return network
 
 
 def _places(ppcls: PaddleClas) -> Iterator[ModuleType]:

@@ -15,6 +15,7 @@ from typing import Any, Callable
 
 from ..errors import UserError, suggestion
 from .locate import PaddleClas
+from .registry import find_network
 from .runtime import ONEDNN_FLAGS, check_device
 from .source import source_has
 
@@ -119,10 +120,17 @@ def _networks(arch: Config) -> Iterator[tuple[str, Any]]:
             yield from _network(f"Arch.models.{index}.{role}", network)
 
 
+# Networks that are made of another one, and the key that has it.
+_INNER_NETWORKS = {"RecModel": "Backbone", "ECA_Backbone": "backbone"}
+
+
 def _network(key: str, section: Config) -> Iterator[tuple[str, Any]]:
-    yield f"{key}.name", section.get("name")
-    if section.get("name") == "RecModel":
-        yield f"{key}.Backbone.name", _section(section, "Backbone", "name")
+    name = section.get("name")
+    yield f"{key}.name", name
+    part = _INNER_NETWORKS.get(name) if isinstance(name, str) else None
+    if part:
+        inner = section.get(part)
+        yield from _network(f"{key}.{part}", inner if isinstance(inner, dict) else {})
 
 
 def _single_entry(key: str, entry: Any) -> Config:
@@ -133,13 +141,8 @@ def _single_entry(key: str, entry: Any) -> Config:
 
 
 def _network_names(ppcls: PaddleClas, config: Config, mode: str) -> None:
-    arch = ppcls.module("arch")
     for key, name in _networks(config["Arch"]):
-        if not callable(getattr(arch, str(name), None)):
-            valid = [n for n, v in vars(arch).items() if callable(v) and n[0].isupper()]
-            raise UserError(
-                f"{key}: PaddleClas has no network {name!r}{suggestion(str(name), valid)}"
-            )
+        find_network(ppcls, name, key)
 
 
 def _class_map(ppcls: PaddleClas, config: Config, mode: str) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import UserError, suggestion
-from .catalog import FACTORIES, MODELS, ModelSpec
+from . import catalog
+from .backbone import ECA_Backbone
+from .catalog import MODELS, ModelSpec
 from .layers import ImageClassifier
 from .mobilenet_v2 import ECAMobileNetV2
 from .resnet import ECAResNet
+
+# All that configs can build by name: the models, and ECA in the networks of PaddleClas.
+FACTORIES = {**catalog.FACTORIES, "ECA_Backbone": ECA_Backbone}
 
 
 def list_models() -> list[str]:
@@ -43,6 +48,7 @@ __all__ = [
     "MODELS",
     "ECAMobileNetV2",
     "ECAResNet",
+    "ECA_Backbone",
     "ImageClassifier",
     "ModelSpec",
     "create_model",
