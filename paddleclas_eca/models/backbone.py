@@ -20,10 +20,11 @@ from paddle.nn.layer.norm import _BatchNormBase
 
 from ..attention import ECALayer, KernelSize
 from ..errors import UserError, suggestion
-from ..host import activate, warn
+from ..host import activate
 from ..host.attention_modules import image_channels, layout, se_channels, se_modules
-from ..host.patches.weights import load_weights, some
+from ..host.patches.weights import some
 from ..host.registry import find_network
+from .pretrained import load_pretrained, require_pretrained
 
 NAME = "ECA_Backbone"
 _OPTIONS = (
@@ -88,13 +89,12 @@ def ECA_Backbone(
         )
     if replace not in (None, "SE"):
         raise UserError(f"{NAME}: replace must be SE, got {replace!r}")
-    if pretrained is True:
-        raise UserError(
-            f"{NAME}: there are no published weights with ECA to download. Those of the network "
-            f"without it: `pretrained: True` within `backbone`; a file: `pretrained: PATH`."
-        )
-    if not isinstance(pretrained, (bool, str, type(None))):
-        raise UserError(f"{NAME}: pretrained must be false or a path, got {pretrained!r}")
+    require_pretrained(
+        NAME,
+        pretrained,
+        "Those of the network without ECA: `pretrained: True` within `backbone`; a file: "
+        "`pretrained: PATH`.",
+    )
 
     network = _build(backbone, class_num)
     attention = functools.partial(
@@ -107,10 +107,7 @@ def ECA_Backbone(
     if backbone.get("return_patterns") and hasattr(network, "update_res"):
         # The layers that were exchanged have taken along what PaddleClas had put on them.
         network.update_res(backbone["return_patterns"])
-    if pretrained:
-        report = load_weights(network, pretrained)
-        if not report.complete:
-            warn(f"{NAME}: weights {pretrained}: {report}")
+    load_pretrained(NAME, network, pretrained)
     return network
 
 

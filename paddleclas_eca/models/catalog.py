@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 from ..attention import takes_option
 from ..errors import UserError, suggestion
-from ..host import warn
-from ..host.patches.weights import load_weights
 from .layers import ImageClassifier
 from .mobilenet_v2 import ECAMobileNetV2
+from .pretrained import load_pretrained, require_pretrained
 from .resnet import BasicBlock, Bottleneck, ECAResNet
 
 
@@ -87,6 +86,12 @@ MODELS: dict[str, ModelSpec] = {
 }
 
 
+_INSTEAD = (
+    "Give a file, pretrained: PATH.pdparams, which this project or PaddleClas has written, or "
+    "`paddleclas-eca convert` from the authors' or timm's PyTorch weights (docs/weights.md)."
+)
+
+
 def _factory(name: str, spec: ModelSpec) -> Callable[..., ImageClassifier]:
     """The function that PaddleClas calls to build a model by its name."""
     options = {
@@ -112,19 +117,9 @@ def _factory(name: str, spec: ModelSpec) -> Callable[..., ImageClassifier]:
                     f"{name}: {option} has no meaning with attention {given['attention']!r}; "
                     f"remove one of them"
                 )
-        if pretrained is True:
-            raise UserError(
-                f"{name}: there are no published Paddle weights of this model to download. "
-                f"Give a file, pretrained: PATH.pdparams, which this project or PaddleClas has "
-                f"written; docs/weights.md says how to convert the authors' PyTorch weights."
-            )
-        if not isinstance(pretrained, (bool, str, type(None))):
-            raise UserError(f"{name}: pretrained must be false or a path, got {pretrained!r}")
+        require_pretrained(name, pretrained, _INSTEAD)
         model = spec.network(**spec.architecture, **{"k_size": spec.k_size, **given})
-        if pretrained:
-            report = load_weights(model, pretrained)
-            if not report.complete:
-                warn(f"{name}: weights {pretrained}: {report}")
+        load_pretrained(name, model, pretrained)
         return model
 
     signature = inspect.signature(build)

@@ -47,7 +47,9 @@ def test_help_lists_the_commands(capsys):
         cli.main(["--help"])
     assert finished.value.code == 0
     printed = capsys.readouterr().out
-    for name in ("train", "eval", "infer", "export_model", "prepare", "doctor"):
+    names = ["train", "eval", "infer", "export_model", "prepare", "convert", "summary", "doctor"]
+    assert [command.name for command in cli.COMMANDS] == names
+    for name in names:
         assert re.search(rf"^ +{name}\b", printed, re.MULTILINE)
 
 

@@ -303,7 +303,7 @@ def test_options_of_the_caller_stay(with_eca):
 @pytest.fixture
 def warnings(monkeypatch):
     warnings: list[str] = []
-    monkeypatch.setattr("paddleclas_eca.models.backbone.warn", warnings.append)
+    monkeypatch.setattr("paddleclas_eca.models.pretrained.warn", warnings.append)
     return warnings
 
 
