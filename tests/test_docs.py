@@ -11,7 +11,13 @@ import yaml
 from paddleclas_eca import cli, create_model, list_models
 from paddleclas_eca.configs import find_config, load_yaml
 
-DOCUMENTS = ["README.md", "docs/ablations.md", "docs/backbones.md", "docs/weights.md"]
+DOCUMENTS = [
+    "README.md",
+    "docs/ablations.md",
+    "docs/backbones.md",
+    "docs/results.md",
+    "docs/weights.md",
+]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -7,10 +7,17 @@ import shlex
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from ..data import prepare_digits, prepare_imagenet
+from ..data import (
+    Cifar10Summary,
+    DigitsSummary,
+    prepare_cifar10,
+    prepare_digits,
+    prepare_imagenet,
+)
 from .command import Command
 
 # Where the configuration files of this project look for the data sets.
+_CIFAR10_FOLDER = Path("dataset/cifar10")
 _DIGITS_FOLDER = Path("dataset/digits")
 _IMAGENET_FOLDER = Path("dataset/ILSVRC2012")
 _IMAGENET_CLASSES = 1000
@@ -51,27 +58,68 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_digits_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_output(parser: argparse.ArgumentParser, default: Path) -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        default=_DIGITS_FOLDER,
+        default=default,
         metavar="DIR",
         help="folder to write to (default: %(default)s)",
     )
 
 
+def _add_cifar10_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        metavar="FILE",
+        help="cifar-10-python.tar.gz, or a subset in the same form (default: download it)",
+    )
+    _add_output(parser, _CIFAR10_FOLDER)
+    for split, images in (("train", "training"), ("val", "test")):
+        parser.add_argument(
+            f"--{split}-images",
+            type=int,
+            metavar="N",
+            help=f"take N {images} images, as many of each class (default: all)",
+        )
+
+
+def _prepare_cifar10(args: argparse.Namespace) -> str:
+    summary = prepare_cifar10(
+        args.output,
+        archive=args.archive,
+        train_images=args.train_images,
+        val_images=args.val_images,
+        overwrite=args.overwrite,
+    )
+    described = _described(summary, _CIFAR10_FOLDER, "cifar10")
+    if summary.official:
+        return described
+    return f"Note: {summary.archive} is not the official archive, by its MD5 sum.\n{described}"
+
+
+def _add_digits_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser, _DIGITS_FOLDER)
+
+
 def _prepare_digits(args: argparse.Namespace) -> str:
-    summary = prepare_digits(args.output, overwrite=args.overwrite)
+    return _described(
+        prepare_digits(args.output, overwrite=args.overwrite), _DIGITS_FOLDER, "digits"
+    )
+
+
+def _described(summary: Cifar10Summary | DigitsSummary, folder: Path, configs: str) -> str:
+    """What was written, and how to train on it; the configs look for it in ``folder``."""
     overrides = []
-    if not _same(summary.root, _DIGITS_FOLDER):
+    if not _same(summary.root, folder):
         overrides = _data_overrides(summary.root, summary.train_list, summary.val_list)
     state = "written" if summary.written else "already there and complete, nothing written"
     return "\n".join(
         [
             f"{summary.root}: {summary.train_images} training and {summary.val_images} "
             f"validation images with their lists; {state}.",
-            _next_step("paddleclas-eca train -c digits/ECA_ResNet18", overrides),
+            _next_step(f"paddleclas-eca train -c {configs}/ECA_ResNet18", overrides),
         ]
     )
 
@@ -143,6 +191,11 @@ def _same(path: Path, other: Path) -> bool:
 
 
 _DATA_SETS = {
+    "cifar10": _DataSet(
+        "write CIFAR-10, or a balanced subset of it, as images",
+        _add_cifar10_arguments,
+        _prepare_cifar10,
+    ),
     "digits": _DataSet(
         "write scikit-learn's 1,797 handwritten digits as images; needs no download",
         _add_digits_arguments,

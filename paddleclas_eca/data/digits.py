@@ -8,13 +8,12 @@ scikit-learn ships them, so nothing is downloaded.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .lists import label_list, write_dataset
+from .lists import encode_png, label_list, write_dataset
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -78,7 +77,7 @@ def prepare_digits(output: Path, *, overwrite: bool = False) -> DigitsSummary:
     lists: dict[str, bytes] = {}
     for split, members in zip(("train", "val"), indices):
         labels = {f"{split}/{digits.target[i]}/{i:04d}.png": digits.target[i] for i in members}
-        images.update(zip(labels, map(_encode_png, pixels[members])))
+        images.update(zip(labels, map(encode_png, pixels[members])))
         lists[f"{split}_list.txt"] = label_list(
             f"{name} {label}" for name, label in sorted(labels.items())
         )
@@ -94,13 +93,3 @@ def prepare_digits(output: Path, *, overwrite: bool = False) -> DigitsSummary:
         label_list=output / "label_list.txt",
         written=written,
     )
-
-
-def _encode_png(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    content = io.BytesIO()
-    # Uncompressed: compressed bytes depend on the zlib that Pillow was built with, and 64
-    # pixels gain nothing from it.
-    Image.fromarray(pixels).save(content, "PNG", compress_level=0)
-    return content.getvalue()

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def label_list(lines: Iterable[str]) -> bytes:
     """Content of a list file: one line per item, the same bytes on every system."""
     # File names that are not valid text keep their bytes.
     return os.fsencode("".join(f"{line}\n" for line in lines))
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """A PNG file of 8-bit pixels, grey ``[H, W]`` or RGB ``[H, W, 3]``."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    # Uncompressed: compressed bytes depend on the zlib that Pillow was built with, and images
+    # this small fill a block of the disk either way.
+    Image.fromarray(pixels).save(content, "PNG", compress_level=0)
+    return content.getvalue()
 
 
 def write_dataset(
