@@ -119,7 +119,11 @@ def _derived() -> Iterator[Derived]:
     for layers in (101, 152, 200):
         yield _model(f"ECA_ResNet{layers}_vd", "ECA_ResNet50_vd", _WEIGHT_DECAY_OF_DEEP_VD)
     for width in ("0_25", "0_5", "0_75", "1_5", "2_0"):
-        yield _model(f"ECA_MobileNetV2_x{width}", "ECA_MobileNetV2")
+        yield _model(
+            f"ECA_MobileNetV2_x{width}",
+            "ECA_MobileNetV2",
+            ("the recipe of the paper (Section 4.1)", "the recipe of the paper's MobileNetV2"),
+        )
     for row, line in _TABLE_2.items():
         yield _ablation(50, row, "Table 2 of the paper", line)
     for layers in (50, 101):

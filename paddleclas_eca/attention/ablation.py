@@ -7,6 +7,7 @@ the mean of ``x`` over H and W; they differ in the map ``f`` from channels to ch
 from __future__ import annotations
 
 import math
+import re
 
 import paddle
 from paddle import ParamAttr, nn
@@ -144,9 +145,9 @@ class SEGC(ChannelAttention):
 
     @staticmethod
     def _count(groups: int | str, channels: int) -> int:
-        if isinstance(groups, str) and groups.startswith("C/") and groups[2:].isdigit():
+        if isinstance(groups, str) and re.fullmatch("C/[1-9][0-9]*", groups):
             size = int(groups[2:])
-            if size < 1 or channels % size:
+            if channels % size:
                 raise UserError(f"SE_GC: groups {groups!r} does not divide {channels} channels")
             return channels // size
         if isinstance(groups, str):

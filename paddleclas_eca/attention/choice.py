@@ -56,7 +56,7 @@ def parse_attention(attention: AttentionSpec) -> tuple[str, dict[str, Any]]:
         )
     options = dict(options)
     name = options.pop("name")
-    if name not in ATTENTIONS:
+    if not isinstance(name, str) or name not in ATTENTIONS:
         raise UserError(
             f"there is no attention {name!r}{suggestion(str(name), ATTENTIONS)} "
             f"(attentions: {', '.join(ATTENTIONS)})"

@@ -8,6 +8,7 @@ admits arrays of numbers, tensors, plain containers and plain values, and refuse
 from __future__ import annotations
 
 import io
+import itertools
 import pickle
 from collections import OrderedDict
 from os import PathLike
@@ -26,6 +27,10 @@ _PARTS = "UnpackBigParamInfor@@"
 # The state that NumPy pickles with a plain dtype: version, byte order, then nothing of
 # sub-arrays, fields, sizes, alignment and flags.
 _PLAIN_DTYPE = (None, None, None, -1, -1, 0)
+
+
+# Far more than the tensors and settings of any checkpoint.
+_MOST_VALUES = 1_000_000
 
 
 class _Dtype:
@@ -64,7 +69,10 @@ class _Unpickler(pickle.Unpickler):
     """
 
     def _reconstruct(self, array_type: Any, shape: Any, code: Any) -> np.ndarray:
-        # As NumPy does: an empty array, which gets its state afterwards.
+        # What NumPy writes: an empty array of bytes, which gets its state afterwards. Another
+        # shape would have NumPy itself allocate it, whatever its size, and leave it unfilled.
+        if shape != (0,) or code not in (b"b", "b"):
+            raise pickle.UnpicklingError(f"it makes an array of shape {shape} in an unknown way")
         return _Array((0,), np.int8)
 
     def _ndarray(self) -> None:
@@ -78,6 +86,8 @@ class _Unpickler(pickle.Unpickler):
 
     def _encode(self, text: str, encoding: str = "latin1") -> bytes:
         # How protocol 2 writes bytes.
+        if encoding != "latin1":
+            raise pickle.UnpicklingError(f"it holds bytes in the encoding {encoding!r}")
         return _latin1(text)
 
     def _tuple(self, *items: Any) -> tuple:
@@ -147,7 +157,10 @@ def load(file: _FilePath, **options: Any) -> Any:
 
     content = _content(file)
     _unpickle(content, file)
-    return paddle.load(io.BytesIO(content), **options)
+    try:
+        return paddle.load(io.BytesIO(content), **options)
+    except Exception as error:
+        raise _unreadable(file, error) from error
 
 
 def _content(file: _FilePath) -> bytes:
@@ -161,19 +174,31 @@ def _unpickle(content: bytes, file: _FilePath) -> Any:
     try:
         return _joined(unpickle(content))
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise UserError(f"{file} cannot be read as Paddle weights: {reason}") from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: _FilePath, error: Exception) -> UserError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return UserError(f"{file} cannot be read as Paddle weights: {reason}")
 
 
 def _plain(value: Any) -> Any:
     """``value`` with ordinary arrays for :class:`_Array`."""
-    if isinstance(value, _Array):
-        return value.view(np.ndarray)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item) for item in value)
-    return value
+    # Containers can hold one another many times: a short pickle can stand for endlessly many.
+    seen = itertools.count(1)
+
+    def plain(value: Any) -> Any:
+        if next(seen) > _MOST_VALUES:
+            raise pickle.UnpicklingError(f"it holds more than {_MOST_VALUES:,} values")
+        if isinstance(value, _Array):
+            return value.view(np.ndarray)
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(plain(item) for item in value)
+        return value
+
+    return plain(value)
 
 
 def _joined(state: Any) -> Any:

@@ -21,6 +21,15 @@ def list_models() -> list[str]:
     return list(MODELS)
 
 
+def require_model(name: Any) -> None:
+    """Raise UserError unless ``name`` is one of :func:`list_models`."""
+    if name not in MODELS:
+        raise UserError(
+            f"there is no model {name!r}{suggestion(str(name), list_models())} "
+            f"(models: {', '.join(list_models())})"
+        )
+
+
 def create_model(name: str, **options: Any) -> ImageClassifier:
     """Build a model by name.
 
@@ -36,10 +45,7 @@ def create_model(name: str, **options: Any) -> ImageClassifier:
         [2, 10]
     """
     if name not in FACTORIES:
-        raise UserError(
-            f"there is no model {name!r}{suggestion(str(name), list_models())} "
-            f"(models: {', '.join(list_models())})"
-        )
+        require_model(name)
     return FACTORIES[name](**options)
 
 
@@ -53,4 +59,5 @@ __all__ = [
     "ModelSpec",
     "create_model",
     "list_models",
+    "require_model",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import inspect
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ from paddle.nn.layer.norm import _BatchNormBase
 
 from ..attention import ECALayer, KernelSize
 from ..errors import UserError, suggestion
-from ..host import activate
+from ..host import activate, warn
 from ..host.attention_modules import image_channels, layout, se_channels, se_modules
 from ..host.patches.weights import some
 from ..host.registry import find_network
@@ -127,8 +128,9 @@ def _build(backbone: Any, class_num: int | None) -> nn.Layer:
             f"give it once"
         )
     factory = find_network(activate(), name, "backbone.name")
+    given = list(options)
     try:
-        return factory(**options)
+        network = factory(**options)
     except UserError:
         raise
     except Exception as error:
@@ -136,6 +138,25 @@ def _build(backbone: Any, class_num: int | None) -> nn.Layer:
             f"{NAME}: PaddleClas cannot build {name} with {options}: "
             f"{type(error).__name__}: {error}"
         ) from error
+    _warn_of_ignored(name, given, factory, type(network))
+    return network
+
+
+def _warn_of_ignored(name: str, given: list[str], factory: Any, kind: type[nn.Layer]) -> None:
+    """Log the options that PaddleClas may have swallowed: many of its networks take any."""
+    takes = [factory, *(c.__init__ for c in kind.__mro__ if issubclass(c, nn.Layer))]
+    known = {
+        parameter.name
+        for function in takes
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+    for option in given:
+        if option not in known:
+            warn(
+                f"{NAME}: nothing says that PaddleClas's {name} has an option {option!r}, so it "
+                f"may be ignored{suggestion(option, known)}"
+            )
 
 
 def _learning_rate(layer: nn.Layer) -> float:

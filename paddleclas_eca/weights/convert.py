@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ..errors import UserError, suggestion
+from ..errors import UserError
 from ..host.patches.weights import LoadReport, some
-from ..models import MODELS, create_model
-from .files import PADDLE_ENDING, WRITERS, read_weights, write_all
+from ..models import MODELS, create_model, require_model
+from .files import PADDLE_ENDING, WRITERS, read_weights, require_free, write_all
 from .names import PADDLE, Dialect, block_of, recognise, stage_of
 from .topology import depths_of, explain, family_of, native_dialect
 
@@ -106,10 +106,7 @@ def convert(
         UserError: there is no such model, the names are of no known origin or of another family
             of networks, nothing fits, or blocks of one stage have different kernel sizes.
     """
-    if model not in MODELS:
-        raise UserError(
-            f"there is no model {model!r}{suggestion(model, MODELS)} (models: {', '.join(MODELS)})"
-        )
+    require_model(model)
     state = {name: array for name, array in state.items() if not name.endswith(_DROPPED)}
     dialect = recognise(state)
     if dialect is None:
@@ -250,6 +247,11 @@ def convert_file(
         raise UserError(f"--output {output}: the ending must be one of {', '.join(WRITERS)}")
     if output.resolve() == source.resolve():
         raise UserError(f"--output {output} is the source itself")
+    require_model(model)
+    targets = [output]
+    if output.suffix == PADDLE_ENDING:
+        targets.append(output.with_suffix(".yaml"))
+    require_free(targets, overwrite)
     state = read_weights(source)
     try:
         conversion = convert(state, model, class_num, padding_mode)
@@ -264,11 +266,11 @@ def convert_file(
     write = WRITERS[output.suffix]
     if output.suffix == PADDLE_ENDING:
         arch = conversion.arch(output)
-        files = {
-            output: partial(write, conversion.state),
-            output.with_suffix(".yaml"): lambda path: path.write_text(arch, encoding="utf-8"),
-        }
+        writers = [
+            partial(write, conversion.state),
+            lambda path: path.write_text(arch, encoding="utf-8"),
+        ]
     else:
-        files = {output: partial(write, to_pytorch(conversion))}
-    write_all(files, overwrite)
-    return conversion, list(files)
+        writers = [partial(write, to_pytorch(conversion))]
+    write_all(dict(zip(targets, writers)))
+    return conversion, targets

@@ -8,9 +8,10 @@ pickles go through :mod:`paddleclas_eca.host.safe_load`.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..host.patches.weights import some
 from ..host.safe_load import load_arrays
 
 # PyTorch's files are zip archives; before version 1.6 they began with this pickled number.
@@ -50,9 +52,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     """
     if not path.is_file():
         raise UserError(f"no weights at {path}: check the path")
-    state = _weights_in(_reader(path)(path))
-    if not state:
-        raise UserError(f"{path} holds no weights by name, or is no checkpoint of a model")
+    state = _weights_in(_reader(path)(path), path)
     for prefix in _PREFIXES * 2:
         if all(name.startswith(prefix) for name in state):
             state = {name[len(prefix) :]: array for name, array in state.items()}
@@ -68,7 +68,7 @@ def _reader(path: Path) -> Callable[[Path], Any]:
     if head.startswith((_ZIP, _OLD_TORCH)):
         return _read_torch
     if head.startswith(_PICKLE):
-        return _read_paddle
+        return load_arrays
     # safetensors: the length of a header, and the header, in JSON.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < size:
         return _read_safetensors
@@ -106,10 +106,6 @@ def _read_safetensors(path: Path) -> Any:
         raise UserError(f"{path} cannot be read as safetensors; is it complete? {error}") from error
 
 
-def _read_paddle(path: Path) -> Any:
-    return load_arrays(path)
-
-
 def _torch() -> ModuleType:
     try:
         import torch
@@ -124,27 +120,46 @@ def _torch() -> ModuleType:
     return torch
 
 
-def _weights_in(loaded: Any) -> dict[str, np.ndarray]:
+def _weights_in(loaded: Any, path: Path) -> dict[str, np.ndarray]:
     while isinstance(loaded, Mapping):
         inner = [loaded[key] for key in _CONTAINERS if isinstance(loaded.get(key), Mapping)]
         if not inner:
             break
         loaded = inner[0]
     if not isinstance(loaded, Mapping):
-        return {}
-    arrays = {str(name): _as_array(value) for name, value in loaded.items()}
-    return {name: array for name, array in arrays.items() if array is not None}
+        raise UserError(f"{path} holds no weights by name, or is no checkpoint of a model")
+    arrays = {}
+    for name, value in loaded.items():
+        try:
+            arrays[str(name)] = _as_array(value)
+        except Exception as error:
+            raise UserError(
+                f"{path}: {name} is no tensor of plain numbers ({type(error).__name__}: "
+                f"{str(error).splitlines()[0] if str(error) else 'no reason given'}); quantised, "
+                f"sparse and complex weights cannot be converted"
+            ) from error
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    if not arrays:
+        has = f"; it has {some([str(key) for key in loaded])}" if loaded else ""
+        raise UserError(f"{path} holds no weights by name, or is no checkpoint of a model{has}")
+    return arrays
 
 
 def _as_array(value: Any) -> np.ndarray | None:
     if isinstance(value, np.ndarray):
         if value.dtype == np.uint16:  # how Paddle keeps bfloat16 in NumPy
             return (value.astype(np.uint32) << 16).view(np.float32)
-        return value.astype(np.float32) if value.dtype.kind == "f" else value
-    if hasattr(value, "detach"):
+        array = value
+    elif hasattr(value, "detach"):
         tensor = value.detach().cpu()
-        return (tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy()
-    return None
+        # NumPy has no bfloat16.
+        array = (tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy()
+    else:
+        return None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"its type is {array.dtype}")
+    # Whole numbers, too: no parameter of these networks has another type.
+    return array.astype(np.float32, copy=False)
 
 
 def _write_paddle(state: Mapping[str, np.ndarray], path: Path) -> None:
@@ -155,15 +170,19 @@ def _write_paddle(state: Mapping[str, np.ndarray], path: Path) -> None:
 
 def _write_torch(state: Mapping[str, np.ndarray], path: Path) -> None:
     torch = _torch()
-    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)
+    # Through memory: torch raises errors of its own where a disk is full.
+    buffer = io.BytesIO()
+    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def _write_safetensors(state: Mapping[str, np.ndarray], path: Path) -> None:
     try:
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
     except ImportError as error:
         raise UserError(f"{path} needs safetensors: {_INSTALL}") from error
-    save_file(dict(state), path, metadata={"format": "pt"})
+    # Not save_file, whose files only their owner may read.
+    path.write_bytes(save(dict(state), metadata={"format": "pt"}))
 
 
 PADDLE_ENDING = ".pdparams"
@@ -174,24 +193,29 @@ WRITERS: dict[str, Callable[[Mapping[str, np.ndarray], Path], None]] = {
 }
 
 
-def write_all(writers: Mapping[Path, Callable[[Path], None]], overwrite: bool) -> None:
-    """Write some files: all of them or none, and each one whole.
-
-    Args:
-        writers: the files, to what writes one to the path that it is given.
-        overwrite: whether files that are there are replaced.
-
-    Raises:
-        UserError: a file is there, or cannot be written.
-    """
-    for path in writers:
+def require_free(paths: Iterable[Path], overwrite: bool) -> None:
+    """Raise UserError if files are in the way that ``overwrite`` does not give up."""
+    for path in paths:
         if path.is_dir():
             raise UserError(f"{path} is a folder")
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists; --overwrite replaces it")
+
+
+def write_all(writers: Mapping[Path, Callable[[Path], None]]) -> None:
+    """Write some files, each one whole; none if one of them cannot be written.
+
+    Args:
+        writers: the files, to what writes one to the path that it is given.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
     drafts = {path: path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in writers}
     try:
         for path, write in writers.items():
+            if path.parent.exists() and not path.parent.is_dir():
+                raise UserError(f"{path} cannot be written: {path.parent} is no folder")
             path.parent.mkdir(parents=True, exist_ok=True)
             write(drafts[path])
         for path, draft in drafts.items():

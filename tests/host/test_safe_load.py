@@ -200,3 +200,43 @@ def test_missing_files_and_folders(tmp_path):
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(UserError, match="cannot be read: "):
             load(path)
+
+
+def array_pickle(shape: bytes, code: bytes, state: bytes = b"") -> bytes:
+    """A pickle of ``_reconstruct(ndarray, shape, code)``, spelled in opcodes."""
+    return (
+        b"\x80\x02}X\x01\x00\x00\x00wcnumpy._core.multiarray\n_reconstruct\n"
+        b"cnumpy\nndarray\n" + shape + code + b"\x87R" + state + b"s."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        # NumPy would allocate these without a byte of them in the file.
+        (array_pickle(b"J\x00\x00\x00\x20\x85", b"U\x02f4"), "shape .536870912,. in an unknown"),
+        (array_pickle(b"K\x40\x85", b"U\x01b"), "shape .64,. in an unknown way"),
+        (array_pickle(b"K\x00\x85", b"U\x01O"), "in an unknown way"),
+        (b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aU\x03hex\x86R.", "encoding 'hex'"),
+        # 2 to the power of 40 values, by lists of the same list twice.
+        (b"\x80\x02]q\x00" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(40)) + b".",
+         "more than 1,000,000 values"),
+    ],
+)  # fmt: skip
+def test_short_files_that_stand_for_much_or_for_nothing(tmp_path, content, expected):
+    (tmp_path / "net.pdparams").write_bytes(content)
+    for read in (load, load_arrays):
+        with pytest.raises(UserError, match=expected) as caught:
+            read(tmp_path / "net.pdparams")
+        assert "\n" not in str(caught.value)
+
+
+def test_what_paddle_itself_refuses_is_told_in_a_line(tmp_path, monkeypatch):
+    (tmp_path / "net.pdparams").write_bytes(pickle.dumps({"w": np.ones(2)}))
+
+    def refuse(*_, **__):
+        raise ValueError("(InvalidArgument) no such type\nat paddle/phi/core")
+
+    monkeypatch.setattr(paddle, "load", refuse)
+    with pytest.raises(UserError, match="cannot be read .* no such type$"):
+        load(tmp_path / "net.pdparams")

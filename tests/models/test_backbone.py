@@ -307,6 +307,20 @@ def warnings(monkeypatch):
     return warnings
 
 
+@pytest.mark.parametrize("name", ["MobileNetV3_small_x0_35", "ResNet18"])
+def test_options_that_paddleclas_may_ignore_are_told(monkeypatch, with_eca, name):
+    told: list[str] = []
+    monkeypatch.setattr("paddleclas_eca.models.backbone.warn", told.append)
+    where = {"replace": "SE"} if "V3" in name else {"insert_after": "blocks[*].conv1"}
+    with_eca(name, {"class_num": 7}, **where)
+    assert told == []
+    with_eca(name, {"clas_num": 7}, **where)
+    assert len(told) == 1
+    assert (
+        f"{name} has an option 'clas_num', so it may be ignored. Did you mean class_num" in told[0]
+    )
+
+
 def test_weights_of_the_whole_network(with_eca, tmp_path, warnings):
     settings = {"insert_after": "blocks[*].conv1", "class_num": 5}
     network = with_eca("ResNet18", **settings)

@@ -542,6 +542,8 @@ def test_kind_of_weights_does_not_matter_where_none_are_asked_for():
         ({"return_patterns": "fc", "return_stages": 1}, "exclude each other"),
         ({"padding_mode": "same"}, 'padding_mode must be "zeros" or "circular", got \'same\''),
         ({"attention": "ECA-NS"}, "no attention 'ECA-NS'. Did you mean ECA_NS"),
+        ({"attention": {"name": ["SE"]}}, r"no attention \['SE'\]"),
+        ({"attention": {"name": "SE_GC", "groups": "C/²"}}, "whole number or .* got 'C/²'"),
         ({"attention": ["SE"]}, "attention must be a name or a section with a name"),
         ({"attention": {"reduction": 8}}, "attention must be a name or a section with a name"),
         (

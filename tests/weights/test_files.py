@@ -12,7 +12,7 @@ import paddle
 import pytest
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.weights.files import WRITERS, read_weights, write_all
+from paddleclas_eca.weights.files import WRITERS, read_weights, require_free, write_all
 
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
@@ -32,7 +32,7 @@ def assert_read(path, expected=STATE):
     assert set(state) == set(expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(state[name], array)
-        assert state[name].dtype == array.dtype
+        assert state[name].dtype == np.float32
 
 
 def optimizer_state():
@@ -209,25 +209,81 @@ def test_a_pytorch_that_can_be_got_round_is_not_used(tmp_path, monkeypatch):
         read_weights(tmp_path / "net.pth")
 
 
+@pytest.mark.parametrize(
+    ("tensor", "what"),
+    [
+        (torch.zeros(2, dtype=torch.complex64), "complex64"),
+        (torch.eye(3).to_sparse(), "sparse"),
+        (torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8), "QInt8"),
+    ],
+)
+def test_tensors_that_are_no_plain_numbers_are_named(tmp_path, tensor, what):
+    torch.save({"conv1.weight": torch.ones(2), "fc.weight": tensor}, tmp_path / "net.pth")
+    with pytest.raises(UserError, match=rf"net\.pth: fc\.weight is no tensor .*(?i:{what})"):
+        read_weights(tmp_path / "net.pth")
+
+
+def test_what_a_file_without_weights_has_is_named(tmp_path):
+    torch.save({"epoch": 3, "model_ema": {}}, tmp_path / "net.pth")
+    with pytest.raises(UserError, match="it has epoch, model_ema"):
+        read_weights(tmp_path / "net.pth")
+
+
+def test_files_in_the_way(tmp_path):
+    there, new = tmp_path / "there.txt", tmp_path / "new.txt"
+    there.write_text("mine")
+    require_free([new], overwrite=False)
+    require_free([new, there], overwrite=True)
+    with pytest.raises(UserError, match=r"there\.txt exists; --overwrite"):
+        require_free([new, there], overwrite=False)
+    with pytest.raises(UserError, match="is a folder"):
+        require_free([new, tmp_path], overwrite=True)
+
+
 def test_files_are_written_all_or_none(tmp_path):
     first, second = tmp_path / "new" / "a.txt", tmp_path / "b.txt"
+    second.write_text("mine")
 
     def fail(path):
         path.write_text("half")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UserError, match=r"b\.txt cannot be written: No space left"):
-        write_all({first: lambda path: path.write_text("a"), second: fail}, overwrite=False)
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
-
-    second.write_text("mine")
-    both = {path: lambda path: path.write_text("new") for path in (first, second)}
-    with pytest.raises(UserError, match=r"b\.txt exists; --overwrite"):
-        write_all(both, overwrite=False)
-    assert second.read_text() == "mine" and not first.exists()
-    with pytest.raises(UserError, match="is a folder"):
-        write_all({**both, tmp_path / "new": second.write_text}, overwrite=True)
+        write_all({first: lambda path: path.write_text("a"), second: fail})
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [second]
     assert second.read_text() == "mine"
-    write_all(both, overwrite=True)
+
+    write_all({path: lambda path: path.write_text("new") for path in (first, second)})
     assert first.read_text() == second.read_text() == "new"
     assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"a\.txt cannot be written: .*file is no folder"):
+        write_all({tmp_path / "file" / "a.txt": lambda path: path.write_text("a")})
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, ending):
+    resource = pytest.importorskip("resource")
+    path = tmp_path / f"net{ending}"
+    state = {"fc.weight": np.ones((100, 100), np.float32)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may become longer than this, as on a disk that is full.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(UserError) as caught:
+            write_all({path: lambda path: WRITERS[ending](state, path)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert f"net{ending} cannot be written: File too large" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_files_can_be_read_by_whom_the_umask_admits(tmp_path, ending):
+    path = tmp_path / f"net{ending}"
+    write_all({path: lambda path: WRITERS[ending]({"w": np.ones(3, np.float32)}, path)})
+    (tmp_path / "plain").write_text("")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode

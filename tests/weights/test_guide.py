@@ -68,5 +68,7 @@ def test_options_that_the_guide_names_exist(guide, capsys):
     with pytest.raises(SystemExit):
         cli.main(["convert", "--help"])
     known = capsys.readouterr().out
-    for option in set(re.findall(r"`(--[a-z-]+)", guide)):
+    options = set(re.findall(r"`(--[a-z-]+)", guide))
+    assert options
+    for option in options:
         assert option in known
