@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from numbers import Integral
 from typing import Any
 
@@ -26,6 +26,22 @@ def require_data_format(value: Any) -> None:
     """Raise UserError unless ``value`` is a layout of image tensors."""
     if value not in ("NCHW", "NHWC"):
         raise UserError(f'data_format must be "NCHW" or "NHWC", got {value!r}')
+
+
+def require_option(owner: str, option: Any, valid: Collection[str], hint: str = "") -> None:
+    """Raise UserError unless ``option`` is among those that ``owner`` has.
+
+    Args:
+        owner: what is given options, as the message begins.
+        option: the name that was given.
+        valid: names of all its options.
+        hint: what stands behind them in the message.
+    """
+    if option not in valid:
+        raise UserError(
+            f"{owner} has no option {option!r}{suggestion(str(option), valid)} "
+            f"(options: {', '.join(valid) or 'none'}{hint})"
+        )
 
 
 # Characters that are mistaken for each other, and separators that are forgotten.

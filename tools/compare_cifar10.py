@@ -13,7 +13,6 @@ images that it is measured on. Checkpoints are not kept.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import statistics
 import subprocess
@@ -66,7 +65,7 @@ def _train(config: str, options: list[str], log: Path) -> None:
         words = [sys.executable, str(TOOLS / "train.py"), "-c", f"cifar10/{config}"]
         for option in [*options, f"Global.output_dir={checkpoints}"]:
             words += ["-o", option]
-        run = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, env=dict(os.environ))
+        run = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT)
     if run.returncode:
         sys.exit(f"{config} ended with exit code {run.returncode}; see {log}")
 

@@ -6,27 +6,20 @@ the mean of ``x`` over H and W; they differ in the map ``f`` from channels to ch
 
 from __future__ import annotations
 
-import math
 import re
 
 import paddle
 from paddle import ParamAttr, nn
 from paddle.nn import functional as F
-from paddle.nn.initializer import Constant, Uniform
+from paddle.nn.initializer import Constant
 
 from ..errors import UserError, require_count
-from .channel import ChannelAttention
+from .channel import ChannelAttention, uniform_weight
 from .eca import KernelSize, pad_channels, require_padding_mode, resolve_kernel_size
 
 
-def _uniform(fan_in: int, learning_rate: float) -> ParamAttr:
-    """PyTorch's default initial weights for a layer, as in the authors' code."""
-    bound = 1 / math.sqrt(fan_in)
-    return ParamAttr(initializer=Uniform(-bound, bound), learning_rate=learning_rate)
-
-
 def _linear(inputs: int, outputs: int, learning_rate: float) -> nn.Linear:
-    return nn.Linear(inputs, outputs, _uniform(inputs, learning_rate), bias_attr=False)
+    return nn.Linear(inputs, outputs, uniform_weight(inputs, learning_rate), bias_attr=False)
 
 
 class SELayer(ChannelAttention):
@@ -139,7 +132,7 @@ class SEGC(ChannelAttention):
             channels,
             kernel_size=1,
             groups=count,
-            weight_attr=_uniform(channels // count, learning_rate),
+            weight_attr=uniform_weight(channels // count, learning_rate),
             bias_attr=False,
         )
 
@@ -193,7 +186,7 @@ class ECANS(ChannelAttention):
         require_padding_mode(padding_mode, channels, self.k_size)
         self.padding_mode = padding_mode
         self.weight = self.create_parameter(
-            [channels, self.k_size], attr=_uniform(self.k_size, learning_rate)
+            [channels, self.k_size], attr=uniform_weight(self.k_size, learning_rate)
         )
 
     def scores(self, means: paddle.Tensor) -> paddle.Tensor:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import paddle
-from paddle import nn
+from paddle import ParamAttr, nn
 from paddle.nn import functional as F
+from paddle.nn.initializer import Uniform
 
 from ..errors import UserError, require_count, require_data_format
 
@@ -13,6 +16,12 @@ _LAYOUTS = {
     "NCHW": ([2, 3], lambda channels: [-1, channels, 1, 1]),
     "NHWC": ([1, 2], lambda channels: [-1, 1, 1, channels]),
 }
+
+
+def uniform_weight(fan_in: int, learning_rate: float) -> ParamAttr:
+    """Initial weights of the authors' code, PyTorch's default: uniform in +-1/sqrt(fan_in)."""
+    bound = 1 / math.sqrt(fan_in)
+    return ParamAttr(initializer=Uniform(-bound, bound), learning_rate=learning_rate)
 
 
 class ChannelAttention(nn.Layer):

@@ -8,7 +8,7 @@ from typing import Any, Callable, Union
 
 from paddle import nn
 
-from ..errors import UserError, suggestion
+from ..errors import UserError, require_option, suggestion
 from .ablation import ECANS, SEGC, SELayer, SEVar1, SEVar2, SEVar3
 from .eca import ECALayer
 
@@ -65,11 +65,7 @@ def parse_attention(attention: AttentionSpec) -> tuple[str, dict[str, Any]]:
     for option in options:
         if option in _FROM_ARCH and option in _parameters(name):
             raise UserError(f"attention: {option} is an option of the network; set Arch.{option}")
-        if option not in valid:
-            raise UserError(
-                f"attention {name} has no option {option!r}{suggestion(str(option), valid)} "
-                f"(options: {', '.join(valid) or 'none'})"
-            )
+        require_option(f"attention {name}", option, valid)
     return name, options
 
 

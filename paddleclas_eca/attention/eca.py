@@ -9,10 +9,10 @@ from numbers import Integral
 from typing import Any, Union
 
 import paddle
-from paddle import ParamAttr, nn
+from paddle import nn
 
 from ..errors import UserError, require_count
-from .channel import ChannelAttention
+from .channel import ChannelAttention, uniform_weight
 
 KernelSize = Union[int, str]
 
@@ -130,17 +130,12 @@ class ECALayer(ChannelAttention):
         require_padding_mode(padding_mode, channels, self.k_size)
         self.padding_mode = padding_mode
         self._padding = (self.k_size - 1) // 2
-        # The authors' initial weights are PyTorch's default for a Conv1d: uniform in
-        # +-1/sqrt(fan_in), and the fan-in of this convolution is k.
-        bound = 1 / math.sqrt(self.k_size)
         self.conv = nn.Conv1D(
             1,
             1,
             kernel_size=self.k_size,
             padding=self._padding if padding_mode == "zeros" else 0,
-            weight_attr=ParamAttr(
-                initializer=nn.initializer.Uniform(-bound, bound), learning_rate=learning_rate
-            ),
+            weight_attr=uniform_weight(self.k_size, learning_rate),
             bias_attr=False,
         )
 

@@ -20,7 +20,7 @@ from paddle import nn
 from paddle.nn.layer.norm import _BatchNormBase
 
 from ..attention import ECALayer, KernelSize
-from ..errors import UserError, suggestion
+from ..errors import UserError, require_option, suggestion
 from ..host import activate, warn
 from ..host.attention_modules import image_channels, layout, se_channels, se_modules
 from ..host.patches.weights import some
@@ -79,10 +79,7 @@ def ECA_Backbone(
             network, or the weights cannot be loaded.
     """
     for option in unknown:
-        raise UserError(
-            f"{NAME} has no option {option!r}{suggestion(option, _OPTIONS)} (options: "
-            f"{', '.join(_OPTIONS)}; those of the network belong into `backbone`)"
-        )
+        require_option(NAME, option, _OPTIONS, "; those of the network belong into `backbone`")
     if replace is None and insert_after is None:
         raise UserError(
             f"{NAME} needs `replace: SE`, for a network with SE modules, or `insert_after: "

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..attention import takes_option
-from ..errors import UserError, suggestion
+from ..errors import UserError, require_option
 from .layers import ImageClassifier
 from .mobilenet_v2 import ECAMobileNetV2
 from .pretrained import load_pretrained, require_pretrained
@@ -105,12 +105,7 @@ def _factory(name: str, spec: ModelSpec) -> Callable[..., ImageClassifier]:
         pretrained: bool | str = False, use_ssld: bool = False, **given: Any
     ) -> ImageClassifier:
         for option in given:
-            if option not in options:
-                valid = ["pretrained", "use_ssld", *options]
-                raise UserError(
-                    f"{name} has no option {option!r}{suggestion(option, valid)} "
-                    f"(options: {', '.join(valid)})"
-                )
+            require_option(name, option, ["pretrained", "use_ssld", *options])
         for option in ("k_size", "padding_mode"):
             if option in given and not takes_option(given.get("attention", "ECA"), option):
                 raise UserError(
