@@ -10,20 +10,11 @@ import struct
 import numpy as np
 import paddle
 import pytest
+from hostile import Call
 
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.host.patches.weights import load_weights
 from paddleclas_eca.host.safe_load import load, load_arrays
-
-
-class Call:
-    """Pickles as a call of ``function`` with ``words``."""
-
-    def __init__(self, function, *words):
-        self.function, self.words = function, words
-
-    def __reduce__(self):
-        return self.function, self.words
 
 
 class Nested:

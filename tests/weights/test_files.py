@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import paddle
 import pytest
+from hostile import Call
 
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.weights.files import WRITERS, read_weights, require_free, write_all
@@ -89,16 +90,6 @@ def test_other_precisions_become_single(tmp_path, kind):
     paddle.save(state, str(tmp_path / "net.pdparams"))
     for ending in WRITERS:
         assert_read(tmp_path / f"net{ending}", {"w": values})
-
-
-class Call:
-    """Pickles as a call of ``function`` with ``words``."""
-
-    def __init__(self, function, *words):
-        self.function, self.words = function, words
-
-    def __reduce__(self):
-        return self.function, self.words
 
 
 class Net(torch.nn.Module):
