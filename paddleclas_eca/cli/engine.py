@@ -40,6 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``train``."""
+    add_arguments(parser)
+    parser.add_argument(
+        "--resume",
+        dest="override",
+        action="append_const",
+        const="Global.checkpoints=auto",
+        help="go on from the newest complete checkpoint of this run, or begin if there is none",
+    )
+
+
 def run(args: argparse.Namespace, mode: str) -> int:
     """Run PaddleClas's Engine in ``mode`` on the config.
 
@@ -61,13 +73,13 @@ def run(args: argparse.Namespace, mode: str) -> int:
     return 0
 
 
-# Name of the command, mode of the Engine, help.
+# Name of the command, mode of the Engine, help, options.
 _COMMANDS = (
-    ("train", "train", "train a model"),
-    ("eval", "eval", "evaluate a trained model on the validation set"),
-    ("infer", "infer", "predict the classes of images"),
-    ("export_model", "export", "export a trained model for Paddle Inference"),
+    ("train", "train", "train a model", add_train_arguments),
+    ("eval", "eval", "evaluate a trained model on the validation set", add_arguments),
+    ("infer", "infer", "predict the classes of images", add_arguments),
+    ("export_model", "export", "export a trained model for Paddle Inference", add_arguments),
 )
 COMMANDS = [
-    Command(name, help, add_arguments, partial(run, mode=mode)) for name, mode, help in _COMMANDS
+    Command(name, help, options, partial(run, mode=mode)) for name, mode, help, options in _COMMANDS
 ]

@@ -11,8 +11,8 @@ from paddleclas_eca import host
 from paddleclas_eca.host.registry import register_models
 
 
-def tiny_net(class_num=10, width=4, pretrained=False, **kwargs):
-    """Convolution, BatchNorm, pooling and a classifier, on PaddleClas's base class."""
+def tiny_net(class_num=10, width=4, dropout=0.0, pretrained=False, **kwargs):
+    """Convolution, BatchNorm, pooling, dropout, a classifier, on PaddleClas's base class."""
     import paddle
     from paddle import nn
 
@@ -21,11 +21,12 @@ def tiny_net(class_num=10, width=4, pretrained=False, **kwargs):
             super().__init__()
             self.conv = nn.Conv2D(3, width, 3, stride=4)
             self.bn = nn.BatchNorm2D(width)
+            self.dropout = nn.Dropout(dropout)
             self.fc = nn.Linear(width, class_num)
 
         def forward(self, x):
             x = nn.functional.relu(self.bn(self.conv(x)))
-            return self.fc(paddle.mean(x, axis=[2, 3]))
+            return self.fc(self.dropout(paddle.mean(x, axis=[2, 3])))
 
     net = TinyNet()
     if pretrained:

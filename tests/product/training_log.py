@@ -21,6 +21,11 @@ def logged_steps(log: str) -> list[Step]:
     return [Step(int(e), int(i), float(lr)) for e, i, lr in re.findall(pattern, log)]
 
 
+def logged_losses(log: str) -> list[float]:
+    """The losses of the training steps that a log tells of, each averaged over its epoch so far."""
+    return [float(v) for v in re.findall(r"\[Train\].*\[Iter: .* loss: ([0-9.]+)", log)]
+
+
 def evaluated_top1(log: str) -> list[float]:
     """Accuracies on the validation set that a log tells of."""
     return [float(v) for v in re.findall(r"\[Eval\].*\[Avg\].*top1: ([0-9.]+)", log)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..edits import Edits
 from ..locate import PaddleClas
-from . import aliases, config_rules, datasets, ema, tensors, theseus, weights
+from . import aliases, checkpoints, config_rules, datasets, ema, peers, tensors, theseus, weights
 from .base import Patch
 
 # Several patches wrap the same function; a later one is outside and runs first. So the
@@ -22,6 +22,8 @@ PATCHES: list[Patch] = [
     *theseus.PATCHES,
     *ema.PATCHES,
     *weights.PATCHES,
+    *checkpoints.PATCHES,
+    *peers.PATCHES,
     *config_rules.PATCHES,
 ]
 

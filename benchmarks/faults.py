@@ -1,0 +1,291 @@
+"""Kill a training run of two processes over and over, resume it each time, and count the losses.
+
+    python benchmarks/faults.py --kills 30
+
+Each kill is SIGKILL, at a random moment: to the launcher and all it has started, as when a
+machine loses power, or to one of the two processes. Every other kill waits until a checkpoint
+is being written. The job is then started anew with Global.checkpoints=auto. When all kills are
+done it trains to its end, and its weights are compared with those of a run that nobody killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+PROCESSES = 2
+# Epochs of the whole run, so that it does not end before the last kill.
+EPOCHS_PER_KILL = 2
+# Two processes see 200 images in batches of 20.
+STEPS_PER_EPOCH = 5
+START_TIMEOUT = 300
+# The launcher itself waits some seconds for the others before it kills them.
+END_TIMEOUT = 60
+
+
+@dataclass
+class Kill:
+    """One kill, and what became of it.
+
+    Attributes:
+        victim: ``"job"`` or ``"process"``.
+        saving: whether a checkpoint was being written.
+        reported: epochs of the newest checkpoint that the log had told of.
+        training: the epoch that was being trained.
+        resumed: epochs of the checkpoint that the next start took.
+        ended_after: seconds in which the launcher ended the job, where one process was killed.
+        exit_code: of the launcher, there.
+    """
+
+    victim: str
+    saving: bool
+    reported: int
+    training: int
+    resumed: int = 0
+    ended_after: float | None = None
+    exit_code: int | None = None
+
+
+@dataclass
+class Campaign:
+    """All kills of a run, and how it ended."""
+
+    kills: list[Kill] = field(default_factory=list)
+    hangs: int = 0
+    same_weights: bool | None = None
+
+    @property
+    def lost(self) -> int:
+        """Checkpoints that the log had told of, and that were not resumed from."""
+        return sum(kill.resumed < kill.reported for kill in self.kills)
+
+    @property
+    def repeated(self) -> int:
+        """Epochs that were trained again, for a part at least."""
+        return sum(max(0, kill.training - kill.resumed) for kill in self.kills)
+
+    def table(self) -> str:
+        """The figures, as Markdown."""
+        ended = [kill.ended_after for kill in self.kills if kill.ended_after is not None]
+        rows = [
+            ("kills", len(self.kills)),
+            ("of the whole job", sum(kill.victim == "job" for kill in self.kills)),
+            ("of one process", len(ended)),
+            ("while a checkpoint was being written", sum(kill.saving for kill in self.kills)),
+            ("checkpoints lost", self.lost),
+            ("epochs begun again", self.repeated),
+            ("launchers that did not end within a minute", self.hangs),
+        ]
+        if ended:
+            rows.append(
+                ("seconds until the launcher ended, median", f"{statistics.median(ended):.1f}")
+            )
+            rows.append(("seconds until the launcher ended, longest", f"{max(ended):.1f}"))
+        if self.same_weights is not None:
+            rows.append(("same weights as without kills", "yes" if self.same_weights else "NO"))
+        return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+class Job:
+    """The launcher and its processes."""
+
+    def __init__(self, folder: Path, data: Path, epochs: int, log: str) -> None:
+        self.output = folder / "output"
+        self.log = folder / log / "workerlog.0"
+        shutil.rmtree(folder / log, ignore_errors=True)
+        overrides = {
+            "Arch.name": "ECA_MobileNetV2_x0_25",
+            "Global.output_dir": self.output,
+            "Global.epochs": epochs,
+            "Global.save_interval": 10**6,
+            "Global.print_batch_step": 1,
+            "Global.checkpoints": "auto",
+            "DataLoader.Train.sampler.batch_size": 20,
+        }
+        for part, name in (("Train", "train_few.txt"), ("Eval", "val_few.txt")):
+            overrides[f"DataLoader.{part}.dataset.image_root"] = data
+            overrides[f"DataLoader.{part}.dataset.cls_label_path"] = data / name
+        command = [sys.executable, "-m", "paddle.distributed.launch"]
+        command += ["--nproc_per_node", str(PROCESSES), "--log_dir", str(folder / log)]
+        command += [str(REPOSITORY / "tools" / "train.py"), "-c", "digits/ECA_ResNet18"]
+        for key, value in overrides.items():
+            command += ["-o", f"{key}={value}"]
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def text(self) -> str:
+        """What the first process has logged."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def family(self) -> list[int]:
+        """Process ids of the launcher and of all that it has started, in order of descent."""
+        parents: dict[int, list[int]] = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(entry.name))
+        family = [self.process.pid]
+        for pid in family:
+            family += parents.get(pid, [])
+        return family
+
+    def kill(self, pids: list[int]) -> None:
+        """Send SIGKILL to these processes."""
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is being written at this moment."""
+        return any(self.output.glob("**/.saving-*")) or any(self.output.glob("**/.*.ready"))
+
+    def trained(self, steps: int) -> None:
+        """Wait until this start of the job has trained so many steps.
+
+        Raises:
+            RuntimeError: the job ended, or took too long.
+        """
+        until = time.monotonic() + START_TIMEOUT
+        while len(re.findall(r"\[Train\].*\[Iter: ", self.text())) < steps:
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"the job did not begin to train:\n{self.text()[-3000:]}")
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def running(*args: object) -> Iterator[Job]:
+    """A job, which is ended in any case."""
+    job = Job(*args)
+    try:
+        yield job
+    finally:
+        job.kill(job.family())
+        job.process.wait()
+
+
+def saved_epochs(text: str, before: int) -> int:
+    """Epochs of the newest checkpoint that a log tells of, or ``before``."""
+    epoch, saved = before, before
+    for line in text.splitlines():
+        if match := re.search(r"\[Train\]\[Epoch (\d+)/\d+\]\[Avg\]", line):
+            epoch = int(match[1])
+        elif "Already save model in" in line:
+            saved = epoch
+    return saved
+
+
+def kill_once(job: Job, victim: str, while_saving: bool, dice: random.Random) -> Kill:
+    """Kill a job, or one process of it, at a random moment after its first step."""
+    job.trained(1 + dice.randrange(2 * STEPS_PER_EPOCH))
+    time.sleep(dice.uniform(0, 0.5))
+    if while_saving:
+        until = time.monotonic() + 60
+        while not job.is_saving() and time.monotonic() < until:
+            time.sleep(0.0005)
+        time.sleep(dice.choice([0, dice.uniform(0, 0.1)]))
+    family = job.family()
+    ranks = family[1 : 1 + PROCESSES]
+    saving = job.is_saving()
+    job.kill(family if victim == "job" else [dice.choice(ranks)])
+    began = time.monotonic()
+    text = job.text()
+    epochs = [int(n) for n in re.findall(r"\[Train\]\[Epoch (\d+)/", text)]
+    resumed = [int(n) for n in re.findall(r"resumed after (\d+) epochs", text)]
+    kill = Kill(victim, saving, saved_epochs(text, resumed[-1] if resumed else 0), max(epochs))
+    if victim == "process":
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            kill.exit_code = job.process.wait(END_TIMEOUT)
+            kill.ended_after = time.monotonic() - began
+    return kill
+
+
+def weights_of(output: Path) -> str:
+    """Digest of the weights that a run has ended with."""
+    return hashlib.sha256(next(output.rglob("latest.pdparams")).read_bytes()).hexdigest()
+
+
+def run_campaign(folder: Path, data: Path, kills: int, seed: int, compare: bool) -> Campaign:
+    """Kill a run in ``folder`` so many times, and then let it end.
+
+    Raises:
+        RuntimeError: a start did not train, or the run did not end well.
+    """
+    dice = random.Random(seed)
+    campaign = Campaign()
+    epochs = EPOCHS_PER_KILL * kills + 1
+    for number in range(kills + 1):
+        with running(folder, data, epochs, f"log{number}") as job:
+            if number < kills:
+                victim = ("job", "process")[dice.random() < 0.5]
+                kill = kill_once(job, victim, number % 2 == 1, dice)
+                if victim == "process" and kill.ended_after is None:
+                    campaign.hangs += 1
+            elif job.process.wait() != 0:
+                raise RuntimeError(f"the run did not end:\n{job.text()[-3000:]}")
+            resumed = re.search(r"resumed after (\d+) epochs", job.text())
+        if campaign.kills:
+            campaign.kills[-1].resumed = int(resumed[1]) if resumed else 0
+        if number < kills:
+            campaign.kills.append(kill)
+            print(f"kill {number + 1} of {kills}: {kill}", flush=True)
+    if compare:
+        whole = folder / "whole"
+        whole.mkdir()
+        with running(whole, data, epochs, "log") as job:
+            if job.process.wait() != 0:
+                raise RuntimeError(f"the run without kills did not end:\n{job.text()[-3000:]}")
+        campaign.same_weights = weights_of(whole) == weights_of(folder / "output")
+    return campaign
+
+
+def prepare(folder: Path) -> Path:
+    """Make the digits, and lists of few of them."""
+    from paddleclas_eca.data import prepare_digits
+
+    data = folder / "digits"
+    prepare_digits(data)
+    for split, count in (("train", 200), ("val", 40)):
+        lines = (data / f"{split}_list.txt").read_text().splitlines(keepends=True)
+        few = lines[:: len(lines) // count][:count]
+        (data / f"{split}_few.txt").write_text("".join(few))
+    return data
+
+
+def main() -> int:
+    """Run the campaign that the command line asks for; 1 if anything was lost."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=30, help="how many (30)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments and victims (0)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        campaign = run_campaign(folder, prepare(folder), args.kills, args.seed, compare=True)
+    print(campaign.table())
+    return int(bool(campaign.lost or campaign.hangs or not campaign.same_weights))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Stop a training run between two steps when it is asked to, on all processes alike.
+
+Preemption, ``kill`` and Ctrl-C send SIGTERM or SIGINT. The first one asks the run to stop; a
+second one ends it at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Callable
+
+import paddle
+from paddle import distributed
+
+# As sysexits.h has it: a temporary failure, the user is invited to try again.
+EXIT_CODE = 75
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Paddle's launcher sends SIGTERM to each of its processes three times within 0.6 s, and that
+# to one process after the other. So close together they are one request.
+LAUNCHER_REPEATS_FOR = 2.0
+# Steps between asking the other processes and looking at their answer: long enough that nobody
+# waits for it on a GPU.
+_LAG = 2
+_END = b"\0"
+
+
+class StopTraining(BaseException):
+    """Leaves PaddleClas's loops; no ``Exception``, since one of them catches those."""
+
+
+class StopRequest:
+    """Whether this run was asked to stop, and whether all of its processes know."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._distributed = distributed if distributed.get_world_size() > 1 else None
+        self._answers: deque[Any] = deque()
+        self._due = False
+        # Shared with the loader's processes.
+        self._closing = mmap.mmap(-1, 1)
+        self._parent = os.getpid()
+
+    def due(self) -> bool:
+        """Whether to stop from here on. All processes must call it equally often, between steps."""
+        if self._distributed is None:
+            self._due = self._asked.is_set()
+        elif not self._due:
+            answer = paddle.to_tensor([int(self._asked.is_set())], dtype="int32")
+            self._distributed.all_reduce(answer, op=self._distributed.ReduceOp.MAX)
+            self._answers.append(answer)
+            self._due = len(self._answers) > _LAG and bool(self._answers.popleft().item())
+        return self._due
+
+    @contextlib.contextmanager
+    def listen(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Take SIGTERM and SIGINT as requests to stop; ``say`` is told of the first."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python delivers signals to the main thread alone
+            return
+        receiver, sender = socket.socketpair()
+        sender.setblocking(False)
+        # Python runs handlers between two of its own instructions only, so not while a step
+        # computes, or waits for another process for ever. The byte that a signal leaves in this
+        # socket is there at once, and a thread can act on it.
+        handlers = {number: signal.signal(number, _do_nothing) for number in SIGNALS}
+        wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        watcher = threading.Thread(target=self._watch, args=(receiver, say), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._closing[0] = 1
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            sender.send(_END)
+            watcher.join()
+            sender.close()
+            receiver.close()
+
+    def _watch(self, receiver: socket.socket, say: Callable[[str], None]) -> None:
+        repeats_until = 0.0
+        while (received := receiver.recv(1)) != _END:
+            number = received[0]
+            if number not in SIGNALS:
+                continue
+            now = time.monotonic()
+            if not self._asked.is_set():
+                self._asked.set()
+                if "PADDLE_TRAINER_ID" in os.environ:
+                    repeats_until = now + LAUNCHER_REPEATS_FOR
+                say(
+                    f"{signal.Signals(number).name}: this step is finished, then the run is saved "
+                    f"and ends; a second signal ends it at once"
+                )
+            elif now > repeats_until:
+                os._exit(128 + number)
+
+    def shield_loader_process(self) -> None:
+        """In a process of a data loader: leave it to the training process when to end.
+
+        Ctrl-C and the launcher signal all processes of the group. If the loader's died of it,
+        Paddle would break off the step that is to be finished.
+        """
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._end_if_closing)
+
+    def _end_if_closing(self, *_: Any) -> None:
+        if self._closing[0] or os.getppid() != self._parent:
+            os._exit(0)
+
+
+def _do_nothing(*_: Any) -> None:
+    """Handle a signal that the watching thread acts on."""

@@ -1,0 +1,225 @@
+"""Launchers of jobs on one machine and on two, which all end with the test in any case."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+import pytest
+
+TRAIN = Path(__file__).resolve().parents[2] / "tools" / "train.py"
+CONFIG = "digits/ECA_ResNet18"
+# Two processes on two busy cores take their time to start.
+START_TIMEOUT = 240.0
+
+
+class Launcher:
+    """A running ``python -m paddle.distributed.launch``: what it and its ranks have written."""
+
+    def __init__(self, process: subprocess.Popen, folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+
+    def log(self, rank: int) -> str:
+        """What a rank of this machine has written; counted from 0 on each machine."""
+        file = self.folder / "log" / f"workerlog.{rank}"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def printed(self) -> str:
+        """What the launcher has printed."""
+        return (self.folder / "printed.txt").read_text(errors="replace")
+
+    def wait_for(self, text: str, rank: int = 0) -> None:
+        """Wait until a rank has logged a text."""
+        self._wait(lambda: text in self.log(rank), START_TIMEOUT, f"{text!r} of rank {rank}")
+
+    def wait(self, seconds: float) -> int:
+        """Exit code of the launcher, which must end within these seconds."""
+        self._wait(lambda: self.process.poll() is not None, seconds, "the end")
+        return self.process.returncode
+
+    def _wait(self, happened: Callable[[], bool], seconds: float, what: str) -> None:
+        until = time.monotonic() + seconds
+        while not happened():
+            ended = self.process.poll() is not None and not happened()
+            if ended or time.monotonic() > until:
+                written = self.printed()[-3000:] + self.log(0)[-3000:]
+                pytest.fail(f"waited in vain for {what}\n{written}")
+            time.sleep(0.1)
+
+    def ranks(self) -> list[int]:
+        """Process ids of the ranks of this machine, in their order."""
+        ranks = {}
+        for pid, parent in self._family().items():
+            rank = _local_rank(pid)
+            # Loader processes have the same environment; they are children of ranks.
+            if rank is not None and _local_rank(parent) is None:
+                ranks[rank] = pid
+        return [ranks[rank] for rank in sorted(ranks)]
+
+    def kill(self) -> None:
+        """Kill the launcher and all below it, as when a machine loses power."""
+        for pid in [self.process.pid, *self._family()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _family(self) -> dict[int, int]:
+        """Process ids of all that the launcher has started, each with that of its parent."""
+        children: dict[int, list[int]] = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+        family: dict[int, int] = {}
+        parents = [self.process.pid]
+        for parent in parents:
+            for child in children.get(parent, []):
+                family[child] = parent
+                parents.append(child)
+        return family
+
+
+class Machine(NamedTuple):
+    """What makes a process one of a certain machine.
+
+    Attributes:
+        address: IPv4 address.
+        prefix: words before the command.
+        environment: variables that it needs.
+        cut_off: take its network away, if that can be done.
+    """
+
+    address: str
+    prefix: Sequence[str] = ()
+    environment: dict[str, str] = {}
+    cut_off: Callable[[], None] | None = None
+
+
+THIS_MACHINE = Machine("127.0.0.1")
+
+
+@contextlib.contextmanager
+def launch(
+    folder: Path,
+    overrides: Sequence[str],
+    *options: str,
+    machine: Machine = THIS_MACHINE,
+    before: Sequence[str] = (),
+) -> Iterator[Launcher]:
+    """Train on the digits in a folder, with options of the launcher.
+
+    Args:
+        folder: working directory, made where it is missing.
+        overrides: of the config.
+        options: of the launcher.
+        machine: the machine that it runs on.
+        before: words before the launcher's command.
+    """
+    folder.mkdir(exist_ok=True)
+    words = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", "log", *options]
+    words += [str(TRAIN), "-c", CONFIG]
+    words += [word for override in overrides for word in ("-o", override)]
+    with open(folder / "printed.txt", "w") as printed:
+        process = subprocess.Popen(
+            [*machine.prefix, *before, *words],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **machine.environment},
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    launcher = Launcher(process, folder)
+    try:
+        yield launcher
+    finally:
+        launcher.kill()
+
+
+def namespaces_permitted() -> bool:
+    """Whether this user may make network namespaces."""
+    if not all(map(shutil.which, ("ip", "unshare"))):
+        return False
+    tried = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True)
+    return tried.returncode == 0
+
+
+@contextlib.contextmanager
+def two_namespaces() -> Iterator[list[Machine]]:
+    """Two machines with networks of their own, joined by a cable."""
+    addresses = {f"eca{os.getpid()}{letter}": f"10.213.0.{n}" for n, letter in ((1, "a"), (2, "b"))}
+    first, second = addresses
+
+    def ip(words: str) -> None:
+        subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+
+    made = []
+    try:
+        for name in addresses:
+            ip(f"netns add {name}")
+            made.append(name)
+        ip(f"link add {first} netns {first} type veth peer name {second} netns {second}")
+        for name, address in addresses.items():
+            ip(f"-n {name} addr add {address}/30 dev {name}")
+            ip(f"-n {name} link set {name} up")
+            ip(f"-n {name} link set lo up")
+        yield [
+            # The name of the host is 127.0.0.1 in both, so gloo is told where to listen.
+            Machine(
+                address,
+                ("ip", "netns", "exec", name),
+                {"GLOO_SOCKET_IFNAME": name},
+                lambda name=name: ip(f"-n {name} link set {name} down"),
+            )
+            for name, address in addresses.items()
+        ]
+    finally:
+        for name in made:
+            ip(f"netns del {name}")
+
+
+@contextlib.contextmanager
+def two_loopback_addresses() -> Iterator[list[Machine]]:
+    """Two machines that are one, with an address each."""
+    yield [Machine("127.0.0.1"), Machine("127.0.0.2")]
+
+
+@contextlib.contextmanager
+def launch_on(
+    machines: Sequence[Machine], folder: Path, overrides: Sequence[str], port: int
+) -> Iterator[list[Launcher]]:
+    """Train one process on each machine, the first of which is rank 0."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                launch(
+                    folder / f"machine{rank}",
+                    overrides,
+                    *("--nnodes", str(len(machines)), "--nproc_per_node", "1"),
+                    *("--master", f"{machines[0].address}:{port}"),
+                    *("--host", machine.address, "--rank", str(rank)),
+                    machine=machine,
+                )
+            )
+            for rank, machine in enumerate(machines)
+        ]
+
+
+def _local_rank(pid: int) -> int | None:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return None
+    for entry in environment.split("\0"):
+        name, _, value = entry.partition("=")
+        if name == "PADDLE_LOCAL_RANK":
+            return int(value)
+    return None
