@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,25 +53,62 @@ def find_config(given: str) -> Path:
     )
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as PaddleClas does, and refuses keys that stand twice in a section.
+
+    YAML forbids them; PyYAML takes the last without a word.
+    """
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        # Here, not where the mapping is built: by then it has the keys that it merges, too.
+        node = super().compose_mapping_node(anchor)
+        seen: dict[tuple[str, str], yaml.Node] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                first = seen.setdefault((key.tag, key.value), key)
+                if first is not key:
+                    raise yaml.composer.ComposerError(
+                        problem=f"the key {key.value} stands in line {first.start_mark.line + 1} "
+                        f"already, and only one of the two would count",
+                        problem_mark=key.start_mark,
+                    )
+        return node
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
     """Content of a config file.
 
     Raises:
-        UserError: it cannot be read, is no YAML, or holds no sections; the message names the
-            line where there is one.
+        UserError: it cannot be read, is no YAML, has a key twice, or holds no sections; the
+            message names the line where there is one.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        config = yaml.load(content.decode("utf-8"), Loader=_Loader)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or error
-        raise UserError(f"{path}{place} is not valid YAML: {problem}") from error
-    if not isinstance(content, dict):
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path}, line {line} is not valid YAML: it is no UTF-8 text ({error.reason}). Save "
+            f"the file as UTF-8"
+        ) from error
+    except RecursionError as error:
+        raise UserError(f"{path} is not valid YAML: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(_yaml_problem(path, error)) from error
+    if not isinstance(config, dict):
         raise UserError(f"{path} is no config: it should hold sections such as Global and Arch")
-    return content
+    return config
+
+
+def _yaml_problem(path: Path, error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f", line {mark.line + 1}" if mark else ""
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    if "'\\t'" in problem:
+        problem = "there is a tab, and YAML is indented with blanks. Replace it by blanks"
+    return f"{path}{place} is not valid YAML: {problem}"
 
 
 def parse_override(option: str) -> tuple[list[str], Any]:
@@ -89,9 +127,22 @@ def parse_override(option: str) -> tuple[list[str], Any]:
     if text in _WORDS:
         return path, _WORDS[text]
     try:
-        return path, ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        with warnings.catch_warnings():
+            # Of escapes that Python does not know, such as in Windows paths.
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return path, text
+    return path, value if _is_config_value(value) else text
+
+
+def _is_config_value(value: Any) -> bool:
+    """Whether a YAML file could hold it, which bytes, sets, `...` and complex numbers are not."""
+    if isinstance(value, dict):
+        return all(map(_is_config_value, [*value, *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_config_value, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def apply_overrides(config: dict[str, Any], options: Sequence[str]) -> list[str]:
@@ -113,10 +164,13 @@ def apply_overrides(config: dict[str, Any], options: Sequence[str]) -> list[str]
         for depth, key in enumerate(keys):
             last = depth == len(keys) - 1
             if isinstance(here, list):
-                if not key.isdigit() or int(key) >= len(here):
+                if key not in map(str, range(len(here))):
+                    place = f"{'.'.join(keys[:depth])} is a list of {len(here)} entries"
                     raise UserError(
-                        f"-o {option}: {'.'.join(keys[:depth])} is a list of {len(here)} entries, "
-                        f"so {key!r} must be a number from 0 to {len(here) - 1}"
+                        f"-o {option}: {place}, so {key!r} must be a number from 0 to "
+                        f"{len(here) - 1}"
+                        if here
+                        else f"-o {option}: {place}. Set the whole list"
                     )
                 key = int(key)
             elif not isinstance(here, dict):
@@ -127,7 +181,7 @@ def apply_overrides(config: dict[str, Any], options: Sequence[str]) -> list[str]
                 new = True
                 remarks.append(
                     f"-o {option}: the config has no {'.'.join(keys[: depth + 1])} so far"
-                    f"{suggestion(key, here)}"
+                    f"{suggestion(key, map(str, here))}"
                 )
             if not last and isinstance(here, dict) and here.get(key) is None:
                 here[key] = type(config)()

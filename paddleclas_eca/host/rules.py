@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..errors import UserError, suggestion
+from .checkpoints import AUTO, is_half_saved
 from .locate import PaddleClas
 from .registry import find_network
 from .runtime import ONEDNN_FLAGS, check_device
 from .source import source_has
+from .values import check_values
 
 Config = dict[str, Any]
 
@@ -81,6 +83,11 @@ def _section(config: Config, *keys: str) -> Any:
 _MAPPINGS = ("Global", "Arch", "DataLoader", "Loss", "Metric", "Infer", "AMP", "EMA", "Slim")
 
 
+_FOR_TRAINING = [
+    f"Global.{key}" for key in ("epochs", "save_interval", "print_batch_step", "eval_during_train")
+]
+
+
 def _sections(ppcls: PaddleClas, config: Config, mode: str) -> None:
     for key in _MAPPINGS:
         if config.get(key) and not isinstance(config[key], dict):
@@ -91,16 +98,28 @@ def _sections(ppcls: PaddleClas, config: Config, mode: str) -> None:
     for key in required + (["Loss", "Optimizer"] if mode == "train" else []):
         if not config.get(key):
             raise UserError(f"the config has no section {key}")
-    for key in ("Global.device", "Global.output_dir", "Arch.name"):
+    keys = ["Global.device", "Global.output_dir", "Arch.name"]
+    keys += {"train": _FOR_TRAINING, "eval": ["Global.print_batch_step"]}.get(mode, [])
+    for key in keys:
         if _section(config, *key.split(".")) is None:
             raise UserError(f"the config has no value for {key}")
     for key in ("checkpoints", "pretrained_model"):
         value = config["Global"].get(key)
         if not isinstance(value, (str, type(None))):
             raise UserError(f"Global.{key}: {value!r} is neither a path nor null")
-    shape = config["Global"].get("image_shape", [3, 224, 224])
-    if not isinstance(shape, list) or len(shape) != 3:
-        raise UserError(f"Global.image_shape: {shape!r} is no shape such as [3, 224, 224]")
+
+
+def _values(ppcls: PaddleClas, config: Config, mode: str) -> None:
+    check_values(config, mode)
+    schedule = _section(config, "Optimizer", "lr")
+    if mode == "train" and _section(schedule, "name") == "Piecewise":
+        epochs, values = (schedule.get(key) or [] for key in ("decay_epochs", "values"))
+        # PaddleClas has configs with as many, whose last epoch changes nothing.
+        if len(values) not in (len(epochs), len(epochs) + 1):
+            raise UserError(
+                f"Optimizer.lr.values: {values} should have one value more than "
+                f"Optimizer.lr.decay_epochs, {epochs}: one before each of these epochs, and a last"
+            )
 
 
 def _device(ppcls: PaddleClas, config: Config, mode: str) -> None:
@@ -221,8 +240,12 @@ def _data_paths(ppcls: PaddleClas, config: Config, mode: str) -> None:
 
 def _checkpoint_files(ppcls: PaddleClas, config: Config, mode: str) -> None:
     checkpoint = config["Global"].get("checkpoints")
-    if mode != "train" or not checkpoint:
-        return
+    if mode == "train" and checkpoint and checkpoint != AUTO and not is_half_saved(checkpoint):
+        require_checkpoint_files(ppcls, config, checkpoint)
+
+
+def require_checkpoint_files(ppcls: PaddleClas, config: Config, checkpoint: str) -> None:
+    """Raise UserError if ``checkpoint``, given without ending, lacks files that a run needs."""
     for ending in (".pdparams", ".pdopt", ".pdstates"):
         if not os.path.isfile(f"{checkpoint}{ending}"):
             raise UserError(
@@ -399,6 +422,13 @@ def _static_onednn(ppcls: PaddleClas, config: Config, mode: str) -> None:
 
 RULES = [
     Rule("sections", "all", "KeyError from inside PaddleClas", _always, _sections),
+    Rule(
+        "values",
+        "all",
+        "values of another type or range: errors in the middle of training, or none",
+        _always,
+        _values,
+    ),
     Rule(
         "device",
         "all",

@@ -144,7 +144,7 @@ def broken_list(digits, tmp_path):
     }
 
 
-@pytest.mark.without_patch("bounded-retry", RecursionError, "")
+@pytest.mark.without_patch("broken-images", RecursionError, "")
 def test_unreadable_images_end_the_run(make_engine, broken_list):
     engine = make_engine(broken_list)
     with pytest.raises(UserError, match=r"20 images in a row .* ImageNetDataset, .*\.png"):

@@ -12,6 +12,7 @@ from paddleclas_eca.errors import UserError
 from paddleclas_eca.host import rules
 
 DID_NOT_RAISE = (pytest.fail.Exception, "DID NOT RAISE")
+PIECEWISE = {"name": "Piecewise", "decay_epochs": [1], "values": [0.1, 0.01]}
 TRAIN_SET, EVAL_SET = "DataLoader.Train.dataset", "DataLoader.Eval.dataset"
 
 
@@ -58,9 +59,90 @@ def test_sections_are_there_and_are_sections(refused):
     assert "no section Optimizer" in refused({"Optimizer": None})
     assert refused({"Global.pretrained_model": True}).startswith("Global.pretrained_model: True")
     assert refused({"Global.checkpoints": 3}).startswith("Global.checkpoints: 3 is neither")
-    assert refused({"Global.image_shape": 224}).startswith("Global.image_shape: 224 is no shape")
+    for key in ("epochs", "save_interval", "print_batch_step", "eval_during_train"):
+        assert f"no value for Global.{key}" in refused({f"Global.{key}": None})
     for section in ("Arch", "AMP", "EMA", "Slim", "Infer", "DataLoader"):
         assert refused({section: ["text"]}).startswith(f"{section}: ['text'] is not a section")
+
+
+WRONG_VALUES = {
+    "Global.epochs": ["ten", 0, -1, 1.5, True, [10], float("inf")],
+    "Global.save_interval": ["often", 0, -2],
+    "Global.eval_interval": [0, "1 epoch"],
+    "Global.print_batch_step": [0, None],
+    "Global.seed": ["x", -1],
+    "Global.image_shape": [224, [3, 224], [3, 224, "x"], [3, 0, 224], "3x224x224"],
+    "Global.max_broken_images": ["1%", -0.1, 1.5, None],
+    "Global.eval_during_train": ["yes please", 2, []],
+    "Global.use_visualdl": ["false"],
+    "Arch.class_num": ["many", 0, 10.5],
+    "DataLoader.Train.sampler.batch_size": [0, "64 images", None],
+    "DataLoader.Eval.sampler.drop_last": ["no"],
+    "DataLoader.Eval.loader.num_workers": [-1, "all"],
+    "Optimizer.momentum": ["high", 1.5],
+    "Optimizer.lr.learning_rate": ["0.1.2", -0.1, None, float("nan")],
+    "Optimizer.lr.decay_epochs": [30, "[30, 60", [30, "sixty"], []],
+    "Optimizer.lr.values": [0.1, [0.1, "x"]],
+    "Infer.batch_size": [0],
+    "Loss.Train.0.CELoss.epsilon": [2, "some"],
+    "Metric.Eval.0.TopkAcc.topk": [0, "1 and 5", [0], []],
+}
+
+
+@pytest.mark.without_rule("values", *DID_NOT_RAISE)
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in WRONG_VALUES.items() for value in values]
+)
+def test_values_of_a_wrong_kind(refused, key, value):
+    if value is None and key == "Global.print_batch_step":
+        pytest.skip("refused as missing")
+    assert re.match(rf"{re.escape(f'{key}: {value!r} is ')}(no|neither) ", refused({key: value}))
+
+
+def test_what_a_wrong_value_is_told(refused):
+    assert refused({"Global.epochs": "ten"}) == "Global.epochs: 'ten' is no whole number from 1"
+    assert refused({"Global.image_shape": 5}).endswith("is no list such as [3, 224, 224]")
+    assert refused({"Global.max_broken_images": 5}).endswith("is no number from 0 to 1")
+    assert refused({"Global.use_visualdl": "x"}).endswith("is neither True nor False")
+    assert refused({"Global.seed": "x"}).endswith("is no whole number from 0 and not null")
+    assert refused({"Global.save_interval": 0}).endswith("is no whole number from 1 or -1")
+
+
+def test_numbers_in_text_are_numbers(ppcls, make_config):
+    """YAML 1.1 takes 1e-4 for text, and PaddleClas leaves it so in a list."""
+    changes = {
+        "Global.epochs": "2",
+        "Global.seed": None,
+        "Global.max_broken_images": "1e-2",
+        "Global.use_visualdl": 0,
+        "DataLoader.Train.sampler.batch_size": 1e1,
+        "Optimizer.lr": {**PIECEWISE, "values": ["1e-1", "1e-2"], "decay_epochs": (1,)},
+        "Optimizer.weight_decay": None,
+    }
+    config = make_config(changes)
+    rules.check_config(ppcls, config, "train")
+    assert config["Optimizer"]["lr"]["values"] == [0.1, 0.01]
+    assert (config["Global"]["epochs"], config["Global"]["max_broken_images"]) == (2, 0.01)
+    assert config["Global"]["use_visualdl"] is False
+    assert repr(config["DataLoader"]["Train"]["sampler"]["batch_size"]) == "10"
+
+
+def test_values_inside_lists_and_loaders_of_retrieval(refused):
+    rates = [{"SGD": {"scope": "all", "lr": {"name": "Constant", "learning_rate": "fast"}}}]
+    assert refused({"Optimizer": rates}).startswith("Optimizer.0.SGD.lr.learning_rate: 'fast'")
+    query = {"Query": {"sampler": {"batch_size": "x"}}}
+    assert refused({"DataLoader.Eval": query}).startswith("DataLoader.Eval.Query.sampler.batch_si")
+
+
+def test_the_optimizer_matters_for_training_alone(ppcls, make_config):
+    rules.check_config(ppcls, make_config({"Optimizer.momentum": "high"}), "eval")
+
+
+@pytest.mark.without_rule("values", *DID_NOT_RAISE)
+@pytest.mark.parametrize(("epochs", "values"), [([1, 2, 3], [0.1, 0.01]), ([1], [0.3, 0.2, 0.1])])
+def test_rates_and_epochs_of_piecewise_belong_together(refused, epochs, values):
+    changed = {**PIECEWISE, "decay_epochs": epochs, "values": values}
+    assert "should have one value more than" in refused({"Optimizer.lr": changed})
 
 
 @pytest.mark.without_rule("device", ValueError, "")
@@ -193,9 +275,6 @@ def test_data_sets_that_read_no_list_may_use_its_key_otherwise(ppcls, make_confi
 def test_components_that_are_not_there(refused, changes, expected):
     message = refused(changes)
     assert message.startswith(f"{next(iter(changes))}: ") and re.search(expected, message)
-
-
-PIECEWISE = {"name": "Piecewise", "decay_epochs": [1], "values": [0.1, 0.01]}
 
 
 @pytest.mark.without_rule("piecewise-rate", *DID_NOT_RAISE)

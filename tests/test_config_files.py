@@ -1,0 +1,215 @@
+"""Config files and overrides as people write them: what is read, what is refused, what runs."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+import yaml
+from hypothesis import strategies as st
+from properties import property_test
+
+from paddleclas_eca.configs import apply_overrides, find_config, list_configs, load_yaml
+from paddleclas_eca.configs import parse_override as parse
+from paddleclas_eca.errors import UserError
+
+REFUSED = {
+    "tab for indentation": (
+        b"Global:\n\tepochs: 1\n",
+        r"line 2 is not valid YAML: there is a tab, and YAML is indented with blanks",
+    ),
+    "tab after blanks": (
+        b"Global:\n  epochs: 1\n \t seed: 1\n",
+        r"line 3 is not valid YAML: .* tab",
+    ),
+    "key twice": (
+        b"Global:\n  epochs: 1\n  seed: 0\n  epochs: 2\n",
+        r"line 4 is not valid YAML: the key epochs stands in line 2 already",
+    ),
+    "section twice": (
+        b"Global:\n  epochs: 1\nArch:\n  name: x\nGlobal:\n  seed: 1\n",
+        r"line 5 .* the key Global stands in line 1 already",
+    ),
+    "key twice in braces": (b"Global: {epochs: 1, epochs: 1}\n", r"line 1 .* key epochs stands"),
+    "key twice in a list": (
+        b"A:\n  - B:\n      c: 1\n      c: 2\n",
+        r"line 4 .* key c stands in line 3",
+    ),
+    "wrong indentation": (b"Global:\n  epochs: 1\n seed: 1\n", r"line 3 is not valid YAML"),
+    "open bracket": (b"A: [1, 2\nB: 3\n", r"line 2 is not valid YAML"),
+    "Latin-1": (
+        "# größer\nGlobal:\n  name: für\n".encode("latin-1"),
+        r"line 1 is not valid YAML: it is no UTF-8 text",
+    ),
+    "Latin-1 further down": (
+        "A: 1\n\nB: é\n".encode("latin-1"),
+        r"line 3 is not valid YAML: it is no UTF-8 text",
+    ),
+    "UTF-16": (
+        "Global:\n  epochs: 1\n".encode("utf-16"),
+        r"line 1 is not valid YAML: it is no UTF-8 text",
+    ),
+    "zero bytes": (b"Global:\n  name: a\0b\n", r"is not valid YAML: .*#x0000"),
+    "binary": (bytes(range(256)), r"is not valid YAML"),
+    "object of Python": (
+        b"A: !!python/object/apply:os.system ['touch trace']\n",
+        r"line 1 is not valid YAML: could not determine a constructor for the tag",
+    ),
+    "month 13": (b"A: 2001-13-01\n", r"is not valid YAML: month must be in 1..12"),
+    "deep": (b"A: " + b"[" * 5000, r"nested too deeply"),
+    "text": (b"hello\n", r"is no config: it should hold sections"),
+    "list": (b"- a\n- b\n", r"is no config"),
+    "empty": (b"", r"is no config"),
+    "only a comment": (b"# nothing\n", r"is no config"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_files_that_are_refused(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    content, message = REFUSED[case]
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        load_yaml(file)
+    assert str(error.value).startswith(str(file)) and "\n" not in str(error.value)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+READ = {
+    "Windows line ends": b"Global:\r\n  epochs: 1\r\n",
+    "byte-order mark": b"\xef\xbb\xbfGlobal:\n  epochs: 1\n",
+    "no line end": b"Global: {epochs: 1}",
+    "comment in UTF-8": "# größer\nGlobal:\n  epochs: 1\n".encode(),
+    "merged keys": b"Global: {<<: &base {epochs: 2}, epochs: 1}\n",
+    "merged twice": b"Global: {<<: {epochs: 1}, <<: {epochs: 1}}\n",
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_files_that_are_read(tmp_path, case):
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(READ[case])
+    if case == "merged twice":
+        with pytest.raises(UserError, match="the key << stands"):
+            load_yaml(file)
+    else:
+        assert load_yaml(file) == {"Global": {"epochs": 1}}
+
+
+def test_merged_keys_that_a_section_sets_itself_are_no_duplicates(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("A: {deep: &a {<<: &z {k: 1, l: 1}, k: 2}}\nB: {<<: *a, k: 3}\nC: *a\n")
+    assert load_yaml(file) == {
+        "A": {"deep": {"k": 2, "l": 1}},
+        "B": {"k": 3, "l": 1},
+        "C": {"k": 2, "l": 1},
+    }
+
+
+@pytest.mark.parametrize("name", list_configs())
+def test_shipped_configs_are_read_as_pyyaml_reads_them(name):
+    path = find_config(name)
+    assert load_yaml(path) == yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+# Overrides
+
+HOSTILE = [
+    "__import__('os').system('touch trace')",
+    'exec(\'open("trace", "w")\')',
+    "[__import__('os').system('touch trace')]",
+    "{'a': open('trace', 'w')}",
+    "(lambda: open('trace', 'w'))()",
+    "!!python/object/apply:os.system ['touch trace']",
+    'f\'{open("trace", "w")}\'',
+    "$(touch trace)",
+    "`touch trace`",
+]
+
+
+@pytest.mark.parametrize("code", HOSTILE)
+def test_values_of_overrides_are_never_run(tmp_path, monkeypatch, code):
+    monkeypatch.chdir(tmp_path)
+    config = {"Arch": {"name": "x"}}
+    apply_overrides(config, [f"Arch.name={code}", f"Arch.{code.replace('.', '_')}=1"])
+    assert config["Arch"]["name"] == code
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["...", "b'bytes'", "{1, 2}", "1j", "{[]: 1}", "[...]", "", "a\0b", "(" * 300, "\\d"]
+)
+def test_what_yaml_cannot_hold_is_text(text):
+    assert parse(f"A.b={text}") == (["A", "b"], text)
+
+
+@pytest.mark.parametrize("key", ["²", "٣", "-1", "1.0", "9" * 5000, "", " 0"])
+def test_odd_numbers_of_list_entries(key):
+    with pytest.raises(UserError):
+        apply_overrides({"A": [1, 2]}, [f"A.{key}=1"])
+
+
+def test_an_empty_list_has_no_entries_to_set():
+    with pytest.raises(UserError, match="A is a list of 0 entries. Set the whole list"):
+        apply_overrides({"A": []}, ["A.0=1"])
+
+
+LITERALS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.integers(), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+KEYS = st.lists(st.text("abcXYZ_019", min_size=1), min_size=1, max_size=4)
+
+
+@property_test(KEYS, LITERALS)
+def test_literals_come_back_from_overrides(keys, value):
+    option = f"{'.'.join(keys)}={value!r}"
+    assert parse(option) == (keys, value)
+    config = {}
+    apply_overrides(config, [option])
+    for key in keys:
+        config = config[key]
+    assert config == value
+
+
+@property_test(KEYS, st.text().filter(lambda text: text not in ("true", "false", "null")))
+def test_all_else_is_text(keys, text):
+    try:
+        ast.literal_eval(text)
+    except Exception:
+        assert parse(f"{'.'.join(keys)}={text}") == (keys, text)
+
+
+SECTIONS = st.dictionaries(st.text("abc01", min_size=1, max_size=2), LITERALS, max_size=4)
+
+
+@property_test(
+    SECTIONS, st.lists(st.text() | st.builds("{}={}".format, st.text("abc01."), st.text()))
+)
+def test_overrides_raise_nothing_but_user_errors(config, options):
+    try:
+        remarks = apply_overrides(config, options)
+    except UserError as error:
+        assert str(error).startswith("-o ")
+    else:
+        assert all(remark.startswith("-o ") for remark in remarks)
+
+
+@property_test(st.binary(max_size=60) | st.text("ab:- \t\n[]{}<&*!#|>'\"%0.").map(str.encode))
+def test_files_raise_nothing_but_user_errors(tmp_path_factory, content):
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    file.write_bytes(content)
+    try:
+        config = load_yaml(file)
+    except UserError as error:
+        assert str(file) in str(error)
+    else:
+        assert isinstance(config, dict)
