@@ -15,6 +15,9 @@ DOCUMENTS = [
     "README.md",
     "docs/ablations.md",
     "docs/backbones.md",
+    "docs/checkpoints.md",
+    "docs/data.md",
+    "docs/distributed.md",
     "docs/results.md",
     "docs/weights.md",
 ]

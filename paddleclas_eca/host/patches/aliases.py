@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import paddle
@@ -20,8 +21,10 @@ def _restore(module: str, library: str, attribute: str, value: Any, **words: str
 
     def needed(ppcls: PaddleClas) -> bool:
         here = ppcls.module(module)
-        # Ask the dict: NumPy's module __getattr__ raises or warns for removed names.
-        absent = attribute not in vars(getattr(here, library))
+        # NumPy 1.20 to 1.23 gives the names that it is going to remove, with a warning.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            absent = not hasattr(getattr(here, library), attribute)
         return absent and source_has(here, f"{library}.{attribute}")
 
     def install(ppcls: PaddleClas, edits: Edits) -> None:
