@@ -45,7 +45,23 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-class SeededDataset(paddle.io.Dataset):
+class StandIn:
+    """Takes the place of an object, which shows through where nothing else is said."""
+
+    def __init__(self, original: Any) -> None:
+        self._original = original
+
+    def __len__(self) -> int:
+        return len(self._original)
+
+    def __getattr__(self, name: str) -> Any:
+        # Copying asks for these before there is an original.
+        if name.startswith("__") or name == "_original":
+            raise AttributeError(name)
+        return getattr(self._original, name)
+
+
+class SeededDataset(StandIn, paddle.io.Dataset):
     """A data set whose images are augmented by their number and the epoch alone.
 
     Attributes:
@@ -55,7 +71,7 @@ class SeededDataset(paddle.io.Dataset):
     """
 
     def __init__(self, dataset: Any, on_first_read: Callable[[], None]) -> None:
-        self._dataset = dataset
+        super().__init__(dataset)
         self._on_first_read = on_first_read
         self._reader: Any = None
         self.seed = self.epoch = 0
@@ -68,15 +84,7 @@ class SeededDataset(paddle.io.Dataset):
             self._on_first_read()
         self.last = index
         with seeded(derive(self.seed, "image", self.epoch, self.last)):
-            return self._dataset[index]
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_dataset":
-            raise AttributeError(name)
-        return getattr(self._dataset, name)
+            return self._original[index]
 
 
 class SeededBatches:
@@ -93,21 +101,13 @@ class SeededBatches:
             return self._collate(samples)
 
 
-class SkippingSampler:
+class SkippingSampler(StandIn):
     """A batch sampler that leaves out the first ``skip`` batches, once."""
 
     def __init__(self, sampler: Any) -> None:
-        self._sampler = sampler
+        super().__init__(sampler)
         self.skip = 0
 
     def __iter__(self) -> Iterator[Any]:
         skip, self.skip = self.skip, 0
-        return itertools.islice(iter(self._sampler), skip, None)
-
-    def __len__(self) -> int:
-        return len(self._sampler)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_sampler":
-            raise AttributeError(name)
-        return getattr(self._sampler, name)
+        return itertools.islice(iter(self._original), skip, None)

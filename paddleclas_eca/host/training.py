@@ -21,7 +21,15 @@ from ..errors import UserError
 from . import run_folder
 from .checkpoints import AUTO, Checkpoint, find_newest, has_manifest, read, recover
 from .locate import PaddleClas
-from .reproducible import SeededBatches, SeededDataset, SkippingSampler, derive, new_seed, seeded
+from .reproducible import (
+    SeededBatches,
+    SeededDataset,
+    SkippingSampler,
+    StandIn,
+    derive,
+    new_seed,
+    seeded,
+)
 from .rules import require_checkpoint_files
 from .stopping import EXIT_CODE, StopRequest, StopTraining
 
@@ -56,16 +64,16 @@ def checkpoint_to_resume(path: str) -> Checkpoint | None:
     return read(Path(path)) if has_manifest(Path(path)) else None
 
 
-class _Watched:
+class _Watched(StandIn):
     """A data loader that says when a batch is asked for and when it is handed out."""
 
     def __init__(self, loader: Any, before: Callable, after: Callable = lambda: None) -> None:
-        self._loader = loader
+        super().__init__(loader)
         self._before = before
         self._after = after
 
     def __iter__(self) -> Iterator[Any]:
-        batches = iter(self._loader)
+        batches = iter(self._original)
         while True:
             # The step on the batch before this one is complete.
             self._before()
@@ -75,14 +83,6 @@ class _Watched:
                 return
             self._after()
             yield batch
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_loader":
-            raise AttributeError(name)
-        return getattr(self._loader, name)
 
 
 class TrainingRun:
