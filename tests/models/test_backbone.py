@@ -161,6 +161,7 @@ def side(request):
 @pytest.mark.parametrize("network", slow_but(KNOWN), indirect=True)
 def test_every_attention_learns(network, side):
     network.train()
+    paddle.seed(0)  # EfficientNet drops blocks at random, and some numbers drop one of all images
     (logits(network(images(side))) ** 2).sum().backward()
     for name, eca in attentions(network).items():
         assert np.abs(eca.conv.weight.grad.numpy()).max() > 0, name
