@@ -100,10 +100,12 @@ def recover(folder: Path) -> None:
         UserError: the folder cannot be written.
     """
     try:
-        for left in folder.glob(f".*{_READY}"):
-            _move_in(left)
-        for left in folder.glob(f"{_SAVING}*"):
-            shutil.rmtree(left)
+        # With PaddleClas's uniform output, checkpoints have folders of their own.
+        for place in (folder, *(entry for entry in folder.iterdir() if entry.is_dir())):
+            for left in place.glob(f".*{_READY}"):
+                _move_in(left)
+            for left in place.glob(f"{_SAVING}*"):
+                shutil.rmtree(left)
     except OSError as error:
         raise _cannot_write(folder, error) from error
 
@@ -210,8 +212,6 @@ def _seal(stage: Path, name: str, state: dict[str, Any]) -> None:
     manifest.write_text(json.dumps(content, indent=1), encoding="utf-8")
     for path in [*files, manifest, *(d for d in stage.rglob("*") if d.is_dir()), stage]:
         _flush(path)
-    # mkdtemp makes folders for the owner alone; the checkpoint's folder is as any other.
-    stage.chmod(stage.parent.stat().st_mode & 0o777)
 
 
 def _move_in(ready: Path) -> None:

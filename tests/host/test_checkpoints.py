@@ -131,6 +131,18 @@ def test_the_first_checkpoint_of_a_run_is_there_or_not(tmp_path, warnings):
     assert found == sorted(found) and {True, False} == set(found) and not warnings
 
 
+def test_checkpoints_in_folders_of_their_own_are_recovered(tmp_path, warnings):
+    epochs = []
+    for call in range(1, 200):
+        folder = tmp_path / str(call)
+        save(folder / "latest", OLD, 1)
+        if not killed_save(folder / "latest", call):
+            break
+        checkpoints.recover(folder)
+        epochs.append(checkpoints.find_newest(folder, warnings.append).age[0])
+    assert epochs == sorted(epochs) and {1, 2} == set(epochs) and not warnings
+
+
 def test_saving_goes_on_after_a_kill_without_recovery(tmp_path, warnings):
     for call in range(1, 200):
         folder = tmp_path / str(call)
