@@ -134,7 +134,7 @@ KINDS: dict[str, Kind] = {
     "Global.start_eval_epoch": _whole(0),
     "Global.print_batch_step": _COUNT,
     "Global.iter_per_epoch": _or_null(_COUNT),
-    "Global.update_freq": _or_null(_COUNT),
+    "Global.update_freq": _COUNT,
     "Global.seed": _or_null(_whole(0)),
     "Global.image_shape": _list_of(_COUNT, "[3, 224, 224]", length=3),
     "Global.class_num": _COUNT,

@@ -184,7 +184,17 @@ def _with_preview(jpeg):
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(preview) + 2) + preview + jpeg[2:]
 
 
-@pytest.mark.parametrize("whole", [JPEG, PROGRESSIVE, JPEG + bytes(9), _with_preview(JPEG)])
+# The last has a film behind its end, as phones put it there.
+WHOLE = [
+    JPEG,
+    PROGRESSIVE,
+    JPEG + bytes(9),
+    _with_preview(JPEG),
+    JPEG + b"film \xff\xda" + bytes(90),
+]
+
+
+@pytest.mark.parametrize("whole", WHOLE)
 def test_the_look_for_the_end_of_a_jpeg(ppcls, whole):
     """In force with an older OpenCV only; tried here with any."""
     from paddleclas_eca.host.edits import Edits

@@ -277,12 +277,21 @@ def _decode_image(ppcls: PaddleClas) -> Any:
     return ppcls.module("data.preprocess.ops.operators").DecodeImage
 
 
+def _first_scan(jpeg: bytes) -> int:
+    """Where the pixels of a JPEG begin: behind previews, which have an end of their own."""
+    place = 2
+    while jpeg[place : place + 1] == b"\xff" and jpeg[place : place + 2] != _START_OF_SCAN:
+        if jpeg[place + 1 : place + 2] == b"\xff":  # padding
+            place += 1
+        else:
+            place += 2 + max(2, int.from_bytes(jpeg[place + 2 : place + 4], "big"))
+    return place
+
+
 def _install_truncated_jpeg(ppcls: PaddleClas, edits: Edits) -> None:
     def decode(original: Any, self: Any, image: Any, *args: Any, **kwargs: Any) -> Any:
-        # What stands behind the end does not matter, and a preview before the pixels has an end
-        # of its own.
         if isinstance(image, bytes) and image.startswith(b"\xff\xd8"):
-            if image.rfind(_END_OF_IMAGE) < image.rfind(_START_OF_SCAN):
+            if image.find(_END_OF_IMAGE, _first_scan(image)) < 0:
                 raise ValueError("the JPEG file is truncated")
         return original(self, image, *args, **kwargs)
 
