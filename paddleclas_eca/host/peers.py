@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any, Callable
 
 from ..errors import UserError
-from .stopping import EXIT_CODE
+from .stopping import EXIT_CODE, end_at_once
 
 DEFAULT_TIMEOUT = 300.0
 _SHORTEST_TIMEOUT = 10.0
@@ -96,6 +96,7 @@ class _Peers:
         self._left = threading.Event()
         self._ending = threading.Lock()
         self._selector = selectors.DefaultSelector()
+        self._known: list[_Peer] = []
         self._token = b""
         self._failure = ""
 
@@ -167,7 +168,7 @@ class _Peers:
             if kind == _LOST:
                 message += " Go on with -o Global.checkpoints=auto"
             os.write(2, f"{message}\n".encode())
-            os._exit(EXIT_CODE if kind == _LOST else 1)
+            end_at_once(EXIT_CODE if kind == _LOST else 1)
 
     def end_of_communication(self, remark: str) -> None:
         """End this process, which cannot reach another one any more."""
@@ -181,13 +182,15 @@ class _Peers:
             peer.send(kind + reason.encode()[:_LONGEST_REASON])
 
     def _peers(self) -> list[_Peer]:
-        return [key.data for key in list(self._selector.get_map().values()) if key.data]
+        return list(self._known)
 
     def _take(self, connection: socket.socket, rank: int) -> None:
         connection.setblocking(False)
         # Processes of the data loader live a little longer: they must not hold the line.
         os.register_at_fork(after_in_child=connection.close)
-        self._selector.register(connection, selectors.EVENT_READ, _Peer(connection, rank))
+        peer = _Peer(connection, rank)
+        self._selector.register(connection, selectors.EVENT_READ, peer)
+        self._known.append(peer)
 
     def _accept(self, listener: Any) -> None:
         with contextlib.suppress(OSError):
@@ -210,6 +213,7 @@ class _Peers:
         peer.said = (peer.said + received).lstrip(_ALIVE)
         if peer.said.startswith(_GOODBYE):
             self._selector.unregister(peer.connection)
+            self._known.remove(peer)
         elif peer.said or not received:
             kind, reason = peer.said[:1], peer.said[1:].decode(errors="replace")
             what = f"rank {peer.rank} ended{f' ({reason})' if reason else ''}"

@@ -70,18 +70,12 @@ class SeededDataset(StandIn, paddle.io.Dataset):
         last: the number that was read last, which a batch takes its seed from.
     """
 
-    def __init__(self, dataset: Any, on_first_read: Callable[[], None]) -> None:
+    def __init__(self, dataset: Any) -> None:
         super().__init__(dataset)
-        self._on_first_read = on_first_read
-        self._reader: Any = None
         self.seed = self.epoch = 0
         self.last: Any = None
 
     def __getitem__(self, index: Any) -> Any:
-        worker = paddle.io.get_worker_info()
-        if worker is not None and self._reader != worker.id:
-            self._reader = worker.id
-            self._on_first_read()
         self.last = index
         with seeded(derive(self.seed, "image", self.epoch, self.last)):
             return self._original[index]

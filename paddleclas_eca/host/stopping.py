@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import multiprocessing
 import os
 import signal
 import socket
@@ -44,6 +45,7 @@ class StopRequest:
         self._distributed = distributed if distributed.get_world_size() > 1 else None
         self._answers: deque[Any] = deque()
         self._due = False
+        self._listening = False
         # Shared with the loader's processes.
         self._closing = mmap.mmap(-1, 1)
         self._parent = os.getpid()
@@ -70,6 +72,8 @@ class StopRequest:
         # Python runs handlers between two of its own instructions only, so not while a step
         # computes, or waits for another process for ever. The byte that a signal leaves in this
         # socket is there at once, and a thread can act on it.
+        self._listening = True
+        os.register_at_fork(after_in_child=self._shield_fork)
         handlers = {number: signal.signal(number, _do_nothing) for number in SIGNALS}
         wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         watcher = threading.Thread(target=self._watch, args=(receiver, say), daemon=True)
@@ -78,6 +82,7 @@ class StopRequest:
             yield
         finally:
             self._closing[0] = 1
+            self._listening = False
             signal.set_wakeup_fd(wakeup)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -102,7 +107,13 @@ class StopRequest:
                     f"and ends; a second signal ends it at once"
                 )
             elif now > repeats_until:
-                os._exit(128 + number)
+                end_at_once(128 + number)
+
+    def _shield_fork(self) -> None:
+        # Until the process of a loader says that it is one.
+        if self._listening:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def shield_loader_process(self) -> None:
         """In a process of a data loader: leave it to the training process when to end.
@@ -117,6 +128,13 @@ class StopRequest:
     def _end_if_closing(self, *_: Any) -> None:
         if self._closing[0] or os.getppid() != self._parent:
             os._exit(0)
+
+
+def end_at_once(code: int) -> None:
+    """End this process without any more of Python, and those of its loaders before it."""
+    for process in multiprocessing.active_children():
+        process.kill()
+    os._exit(code)
 
 
 def _do_nothing(*_: Any) -> None:

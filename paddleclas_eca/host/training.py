@@ -210,13 +210,19 @@ class TrainingRun:
         position = Position(state["epoch"], state.get("steps", 0), state.get("trained", False))
         shape = {"processes": self._processes, "steps_per_epoch": len(self._loader)}
         changed = [name for name, value in shape.items() if state.get(name, value) != value]
-        if position.steps and changed and not position.trained:
-            self._logger.warning(
-                f"the checkpoint is from within an epoch, and {' and '.join(changed)} changed: "
-                f"that epoch is trained from its beginning"
-            )
-            return Position(position.epoch)
-        return position
+        if not position.steps or position.trained:
+            return position
+        if changed:
+            reason = f"{' and '.join(changed)} changed"
+        elif self._dataset is None or self._settings.get("train_mode"):
+            reason = "this loader cannot skip what is done"
+        else:
+            return position
+        self._logger.warning(
+            f"the checkpoint is from within an epoch, and {reason}: that epoch is trained from "
+            f"its beginning"
+        )
+        return Position(position.epoch)
 
     # Each epoch and each step.
 
@@ -229,20 +235,36 @@ class TrainingRun:
         if isinstance(dataset, paddle.io.Dataset) and not isinstance(
             dataset, paddle.io.IterableDataset
         ):
-            self._dataset = SeededDataset(dataset, self._stop.shield_loader_process)
+            self._dataset = SeededDataset(dataset)
             self._loader.dataset = self._dataset
             self._loader.batch_sampler = self._sampler
             if self._loader.collate_fn is not None:
                 self._loader.collate_fn = SeededBatches(self._loader.collate_fn, self._dataset)
+        self._shield(self._loader)
+        self._shield(getattr(engine, "unlabel_train_dataloader", None))
         engine.train_dataloader = _Watched(self._loader, self._before_step, self._after_batch)
         for name in _EVALUATION:
             loader = getattr(engine, name, None)
             if loader is not None:
+                self._shield(loader)
                 setattr(engine, name, _Watched(loader, self._before_evaluation_step))
         train_epoch = engine.train_epoch_func
         engine.train_epoch_func = lambda engine, epoch, *args, **kwargs: self._train_epoch(
             lambda: train_epoch(engine, epoch, *args, **kwargs), epoch
         )
+
+    def _shield(self, loader: Any) -> None:
+        """Have the processes of a loader leave signals to this one."""
+        if not isinstance(loader, paddle.io.DataLoader):
+            return
+        begin = loader.worker_init_fn
+
+        def begin_shielded(worker: int) -> None:
+            self._stop.shield_loader_process()
+            if begin is not None:
+                begin(worker)
+
+        loader.worker_init_fn = begin_shielded
 
     def _train_epoch(self, train: Callable[[], None], number: int) -> None:
         resumed, self._resumed = self._resumed, Position()
@@ -257,7 +279,10 @@ class TrainingRun:
             self._dataset.seed = derive(self._seed, "process", self._rank)
             self._dataset.epoch = number
         # Samplers that shuffle without knowing the epoch draw from the global generators.
-        with seeded(derive(self._seed, "epoch", number)), self._shortened(resumed.steps):
+        with (
+            seeded(derive(self._seed, "epoch", number, self._rank)),
+            self._shortened(resumed.steps),
+        ):
             train()
         self._position = Position(number - 1, self._position.steps, trained=True)
 

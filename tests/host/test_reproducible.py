@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 
 import numpy as np
@@ -32,7 +31,7 @@ class Drawing(paddle.io.Dataset):
 
 @pytest.fixture
 def dataset():
-    dataset = SeededDataset(Drawing(), lambda: None)
+    dataset = SeededDataset(Drawing())
     dataset.seed, dataset.epoch = 5, 1
     return dataset
 
@@ -82,21 +81,6 @@ def test_batches_are_the_same_with_any_number_of_loader_processes(dataset):
     alone = batches(dataset, 0)
     np.testing.assert_array_equal(batches(dataset, 2), alone)
     np.testing.assert_array_equal(batches(dataset, 3), alone)
-
-
-def test_each_loader_process_is_told_of_once(tmp_path):
-    file = tmp_path / "processes"
-
-    def note_process():
-        with open(file, "a") as stream:
-            stream.write(f"{os.getpid()}\n")
-
-    dataset = SeededDataset(Drawing(), note_process)
-    batches(dataset, 0)
-    assert not file.exists()
-    batches(dataset, 2)
-    processes = file.read_text().split()
-    assert len(processes) == len(set(processes)) == 2 and str(os.getpid()) not in processes
 
 
 def test_what_it_stands_for_shows_through(dataset):

@@ -93,3 +93,53 @@ def test_other_signals_are_none_of_it():
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert said == ["handled"]
+
+
+# A run whose loader, of training or evaluation, has processes when Ctrl-C reaches all of the group.
+LOADING = """
+import time
+
+import paddle
+from paddleclas_eca.host.stopping import StopRequest
+
+
+class Numbers(paddle.io.Dataset):
+    def __getitem__(self, index):
+        time.sleep(0.05)
+        return index
+
+    def __len__(self):
+        return 400
+
+
+stop = StopRequest()
+loader = paddle.io.DataLoader(Numbers(), batch_size=2, num_workers=2)
+loader.worker_init_fn = lambda worker: stop.shield_loader_process()
+with stop.listen(lambda message: None):
+    for step, batch in enumerate(loader):
+        if step == 0:
+            print("listening", flush=True)
+        if stop.due():
+            print("stopped in order", flush=True)
+            break
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_of_a_group_leave_loader_processes_alone(repository, number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOADING],
+        cwd=repository,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert "listening" in process.stdout.readline()
+        os.killpg(process.pid, number)
+        printed, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and "stopped in order" in printed, errors

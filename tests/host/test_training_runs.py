@@ -171,6 +171,17 @@ def test_another_seed_draws_other_numbers(train):
     assert saved(train("one")) != saved(train("other", {"Global.seed": 1}))
 
 
+def test_processes_draw_other_numbers_than_each_other(make_engine, ppcls):
+    drawn = []
+    for rank in (0, 1):
+        run = training.TrainingRun(ppcls, make_engine(RANDOM))
+        run._rank = rank
+        run._attach()
+        for epoch in (1, 2):
+            run._train_epoch(lambda: drawn.append((random.random(), np.random.rand())), epoch)
+    assert len({number for pair in drawn for number in pair}) == 8
+
+
 def test_a_run_without_a_seed_keeps_the_one_that_it_drew(train):
     folder = train("run", {"Global.seed": None}, interrupt=at_step(2))
     seed = checkpoints.read(folder / "latest").state["seed"]
