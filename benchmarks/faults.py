@@ -201,15 +201,17 @@ def kill_once(job: Job, victim: str, while_saving: bool, dice: random.Random) ->
     """Kill a job, or one process of it, at a random moment after its first step."""
     job.trained(1 + dice.randrange(2 * STEPS_PER_EPOCH))
     time.sleep(dice.uniform(0, 0.5))
+    # Found before, since a save takes some hundredths of a second.
+    family = job.family()
+    ranks = family[1 : 1 + PROCESSES]
+    victims = family if victim == "job" else [dice.choice(ranks)]
     if while_saving:
         until = time.monotonic() + 60
         while not job.is_saving() and time.monotonic() < until:
             time.sleep(0.0005)
-        time.sleep(dice.choice([0, dice.uniform(0, 0.1)]))
-    family = job.family()
-    ranks = family[1 : 1 + PROCESSES]
+        time.sleep(dice.choice([0, dice.uniform(0, 0.02)]))
     saving = job.is_saving()
-    job.kill(family if victim == "job" else [dice.choice(ranks)])
+    job.kill(victims)
     began = time.monotonic()
     text = job.text()
     epochs = [int(n) for n in re.findall(r"\[Train\]\[Epoch (\d+)/", text)]
