@@ -22,8 +22,10 @@ PATCHES: list[Patch] = [
     *theseus.PATCHES,
     *ema.PATCHES,
     *weights.PATCHES,
-    *checkpoints.PATCHES,
+    # Inside of the run, which holds SIGTERM off while a lost process is told of: the launcher
+    # sends it to the others at once.
     *peers.PATCHES,
+    *checkpoints.PATCHES,
     *config_rules.PATCHES,
 ]
 
