@@ -126,11 +126,11 @@ def find_newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
         folder: of a run; with PaddleClas's uniform output, checkpoints have folders of their own.
         warn: is told of each one that is left out, and why.
     """
-    complete = []
+    found = []
     files = [*folder.glob(f"*{MANIFEST}"), *folder.glob(f"*/*{MANIFEST}")]
     for file in files:
         try:
-            complete.append(read(file.with_name(file.name[: -len(MANIFEST)])))
+            found.append(_read_manifest(file.with_name(file.name[: -len(MANIFEST)])))
         except UserError as error:
             warn(f"left out: {error}")
     known = {file.name[: -len(MANIFEST)] for file in files}
@@ -141,8 +141,17 @@ def find_newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
                 f"left out: {path} has no manifest, so it cannot be told whether it is complete. "
                 f"To go on from it, name it: Global.checkpoints={path}"
             )
-    # Of the same age, latest is what an interrupted run saved last.
-    return max(complete, key=lambda c: (c.age, c.path.name == "latest"), default=None)
+    # Of the same age, latest is what an interrupted run saved last. A run keeps many, and reading
+    # all of their files would take minutes.
+    found.sort(key=lambda entry: (entry[0].age, entry[0].path.name == "latest"), reverse=True)
+    for checkpoint, entries in found:
+        try:
+            _require_whole(checkpoint, entries)
+        except UserError as error:
+            warn(f"left out: {error}")
+        else:
+            return checkpoint
+    return None
 
 
 def read(path: Path) -> Checkpoint:
@@ -151,6 +160,13 @@ def read(path: Path) -> Checkpoint:
     Raises:
         UserError: it is not, or has no manifest.
     """
+    checkpoint, entries = _read_manifest(path)
+    _require_whole(checkpoint, entries)
+    return checkpoint
+
+
+def _read_manifest(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
+    """A checkpoint, and what its manifest says of each file; the files are not looked at."""
     file = path.with_name(path.name + MANIFEST)
     try:
         content = file.read_bytes()
@@ -169,10 +185,16 @@ def read(path: Path) -> Checkpoint:
         raise UserError(f"checkpoint {path} is of a later version of paddleclas_eca: use that one")
     if not inside:
         raise damaged
-    damage = [what for name in files if (what := _damage(path.parent / name, files[name]))]
+    return checkpoint, files
+
+
+def _require_whole(checkpoint: Checkpoint, entries: dict[str, Any]) -> None:
+    folder = checkpoint.path.parent
+    damage = [what for name in entries if (what := _damage(folder / name, entries[name]))]
     if damage:
-        raise UserError(f"checkpoint {path} is incomplete or damaged: {'; '.join(damage)}")
-    return checkpoint
+        raise UserError(
+            f"checkpoint {checkpoint.path} is incomplete or damaged: {'; '.join(damage)}"
+        )
 
 
 def has_manifest(path: Path) -> bool:

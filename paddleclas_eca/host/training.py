@@ -278,11 +278,10 @@ class TrainingRun:
         if self._dataset is not None:
             self._dataset.seed = derive(self._seed, "process", self._rank)
             self._dataset.epoch = number
-        # Samplers that shuffle without knowing the epoch draw from the global generators.
-        with (
-            seeded(derive(self._seed, "epoch", number, self._rank)),
-            self._shortened(resumed.steps),
-        ):
+        # Samplers that shuffle without knowing the epoch draw from the global generators, and
+        # each process is to draw other images.
+        seed = derive(self._seed, "epoch", number, self._rank)
+        with seeded(seed), self._shortened(resumed.steps):
             train()
         self._position = Position(number - 1, self._position.steps, trained=True)
 

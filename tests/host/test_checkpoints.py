@@ -256,6 +256,15 @@ def test_later_training_is_newer(tmp_path, warnings):
     assert checkpoints.find_newest(tmp_path, warnings.append).path.name == "latest"
 
 
+def test_only_the_files_of_the_newest_are_read(tmp_path, warnings, monkeypatch):
+    for epoch in (1, 2, 3):
+        save(tmp_path, OLD, epoch, f"epoch_{epoch}")
+    read, digest = [], checkpoints._sha256
+    monkeypatch.setattr(checkpoints, "_sha256", lambda file: read.append(file.stem) or digest(file))
+    assert checkpoints.find_newest(tmp_path, warnings.append).path.name == "epoch_3"
+    assert set(read) == {"epoch_3"}
+
+
 def test_checkpoints_in_folders_of_their_own_are_found(tmp_path, warnings):
     save(tmp_path / "epoch_1", OLD, 1, "epoch_1")
     save(tmp_path / "latest", OLD, 2)
