@@ -57,8 +57,12 @@ class ChannelAttention(nn.Layer):
         """
         raise NotImplementedError
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Scale ``x``; see the class for the shapes."""
+    def channel_weights(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The weights that the channels of ``x`` are given, between 0 and 1.
+
+        Shape:
+            that of the input, with H and W of 1; see the class.
+        """
         # Without this the reshapes below would silently mix images of a batch. Exported
         # programs skip it: there a dimension may be unknown until run time.
         if paddle.in_dynamic_mode() and x.shape[self._channel_axis] != self.channels:
@@ -71,9 +75,12 @@ class ChannelAttention(nn.Layer):
         # no data moves, no axis is guessed when N, H or W is 1, and oneDNN's bfloat16
         # inference takes them.
         scores = self.scores(x.mean(axis=self._spatial_axes))
-        weights = F.sigmoid(scores).reshape(self._scale_shape)
+        return F.sigmoid(scores).reshape(self._scale_shape)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Scale ``x``; see the class for the shapes."""
         # Mixed precision may have computed the weights in another type than the features.
-        return x * weights.astype(x.dtype)
+        return x * self.channel_weights(x).astype(x.dtype)
 
     def extra_repr(self) -> str:
         """Show the arguments in ``print(model)``."""
