@@ -25,6 +25,7 @@ from pathlib import Path, PurePath
 from typing import Any, Callable
 
 from ..errors import UserError
+from .files import flush, sha256
 
 # Value of Global.checkpoints that asks for the newest complete one.
 AUTO = "auto"
@@ -80,7 +81,7 @@ def write(folder: Path, name: str, state: dict[str, Any]) -> Iterator[Path]:
         if ready.exists():
             _move_in(ready)
         os.rename(stage, ready)
-        _flush(folder)
+        flush(folder)
         _move_in(ready)
     except OSError as error:
         raise _cannot_write(folder / name, error) from error
@@ -212,7 +213,7 @@ def _damage(file: Path, entry: dict[str, Any]) -> str | None:
         size = file.stat().st_size
         if size != entry.get("size"):
             return f"{file.name} has {size} bytes instead of {entry.get('size')}"
-        if _sha256(file) != entry.get("sha256"):
+        if sha256(file) != entry.get("sha256"):
             return f"{file.name} has other content than was saved"
     except OSError as error:
         return f"{file.name} cannot be read: {error.strerror}"
@@ -225,7 +226,7 @@ def _seal(stage: Path, name: str, state: dict[str, Any]) -> None:
     entries = {
         file.relative_to(stage).as_posix(): {
             "size": file.stat().st_size,
-            "sha256": _sha256(file),
+            "sha256": sha256(file),
         }
         for file in files
     }
@@ -233,7 +234,7 @@ def _seal(stage: Path, name: str, state: dict[str, Any]) -> None:
     content = {"format": _FORMAT, "state": state, "files": entries}
     manifest.write_text(json.dumps(content, indent=1), encoding="utf-8")
     for path in [*files, manifest, *(d for d in stage.rglob("*") if d.is_dir()), stage]:
-        _flush(path)
+        flush(path)
 
 
 def _move_in(ready: Path) -> None:
@@ -247,9 +248,9 @@ def _move_in(ready: Path) -> None:
             if (ready / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(ready / name, folder / name)
-        _flush(folder)
+        flush(folder)
         os.replace(manifest, folder / manifest.name)
-        _flush(folder)
+        flush(folder)
         for name in former - files:
             (folder / name).unlink(missing_ok=True)
     shutil.rmtree(ready)
@@ -266,25 +267,6 @@ def _files_of(manifest: Path) -> set[str]:
 def _stays_inside(name: str) -> bool:
     """Whether a file name of a manifest leads nowhere else: manifests come from elsewhere, too."""
     return not PurePath(name).is_absolute() and ".." not in PurePath(name).parts
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Have a file, or the names in a folder, reach the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows cannot open folders, and keeps their names itself
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:

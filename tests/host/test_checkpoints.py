@@ -259,8 +259,8 @@ def test_later_training_is_newer(tmp_path, warnings):
 def test_only_the_files_of_the_newest_are_read(tmp_path, warnings, monkeypatch):
     for epoch in (1, 2, 3):
         save(tmp_path, OLD, epoch, f"epoch_{epoch}")
-    read, digest = [], checkpoints._sha256
-    monkeypatch.setattr(checkpoints, "_sha256", lambda file: read.append(file.stem) or digest(file))
+    read, digest = [], checkpoints.sha256
+    monkeypatch.setattr(checkpoints, "sha256", lambda file: read.append(file.stem) or digest(file))
     assert checkpoints.find_newest(tmp_path, warnings.append).path.name == "epoch_3"
     assert set(read) == {"epoch_3"}
 
