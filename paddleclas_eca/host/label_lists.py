@@ -6,6 +6,9 @@ tabs, several blanks, file names with blanks in them. What cannot is told with i
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +16,8 @@ from typing import Any, NamedTuple
 
 from ..errors import UserError
 
+# The data sets whose lists are lines of a name and a label, and what stands between these.
+PLAIN_LISTS = {"ImageNetDataset": None, "MultiScaleDataset": None, "ICartoonDataset": "\t"}
 # How many lines or files a message names.
 NAMED = 3
 
@@ -25,11 +30,20 @@ class Line(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An image of a list: the line that has it, its name as listed, and its label."""
+    """An image of a list: the line that has it, its name as listed, and its label.
 
-    line: Line
+    Lists have millions of them, so they hold no objects of their own.
+    """
+
+    number: int
+    text: str
     name: str
     label: int
+
+    @property
+    def line(self) -> Line:
+        """The line that has it."""
+        return Line(self.number, self.text)
 
 
 def read_lines(path: str) -> list[Line]:
@@ -41,11 +55,19 @@ def read_lines(path: str) -> list[Line]:
     Raises:
         UserError: there is no such file, it is no text, or it has no lines.
     """
+    return _lines(path, _read_text(path))
+
+
+def _read_text(path: str) -> str:
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            lines = [Line(number, text.strip()) for number, text in enumerate(file, 1)]
+            return file.read()
     except OSError as error:
         raise UserError(f"the label list {path} cannot be read: {error.strerror}") from error
+
+
+def _lines(path: str, content: str) -> list[Line]:
+    lines = [Line(number, text.strip()) for number, text in enumerate(content.split("\n"), 1)]
     for line in lines:
         # The two byte-order marks of UTF-16, as they look when read in this way.
         if "\0" in line.text or line.text.startswith(("\udcff\udcfe", "\udcfe\udcff")):
@@ -61,8 +83,26 @@ def read_lines(path: str) -> list[Line]:
     return lines
 
 
+def delimiter_of(dataset: str, given: str | None) -> str | None:
+    """What stands between name and label in a list; None for blanks or tabs.
+
+    Args:
+        dataset: name of its data set, one of :data:`PLAIN_LISTS`.
+        given: the ``delimiter`` that this was given, if any.
+    """
+    # ImageNetDataset puts a blank where the config says nothing.
+    return PLAIN_LISTS[dataset] if given in (None, " ") else given
+
+
+def _raise(error: UserError) -> None:
+    raise error
+
+
 def read_list(
-    path: str, delimiter: str | None = None, exists: Callable[[str], bool] = os.path.exists
+    path: str,
+    delimiter: str | None = None,
+    exists: Callable[[str], bool] = os.path.exists,
+    refuse: Callable[[UserError], None] = _raise,
 ) -> list[Entry]:
     """The images and labels of a list.
 
@@ -73,11 +113,53 @@ def read_list(
         path: the list.
         delimiter: what stands between name and label; blanks or tabs where it is None.
         exists: whether a name is that of an image.
+        refuse: what to do with the error of a line that cannot be read; where it returns, the
+            line is left out.
 
     Raises:
         UserError: it cannot be read; the message names the line and what to do.
     """
-    return [Entry(line, *_split(path, line, delimiter, exists)) for line in read_lines(path)]
+    content = _read_text(path)
+    with _no_garbage_collection():
+        if delimiter is None:
+            entries = _plain_entries(content)
+            if entries:
+                return entries
+        entries = []
+        for line in _lines(path, content):
+            try:
+                name, label = _split(path, line, delimiter, exists)
+            except UserError as error:
+                refuse(error)
+            else:
+                entries.append(Entry(*line, name, label))
+    return entries
+
+
+# A list that is all of such lines, as most are, is split at once.
+_PLAIN_LINES = re.compile(r"^([^\s\0]+) ([+-]?[0-9]{1,18})$", re.MULTILINE)
+
+
+def _plain_entries(content: str) -> list[Entry]:
+    """The entries of a list without anything odd in it; none of any other."""
+    content = content.removesuffix("\n")
+    texts, found = content.split("\n"), _PLAIN_LINES.findall(content)
+    if len(found) != len(texts):
+        return []
+    names, labels = zip(*found)
+    return list(map(Entry, itertools.count(1), texts, names, map(int, labels)))
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Make millions of tuples without Python looking for circles in them, again and again."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def require_images(path: str, root: str, entries: Sequence[Entry]) -> list[str]:
@@ -86,32 +168,57 @@ def require_images(path: str, root: str, entries: Sequence[Entry]) -> list[str]:
     Raises:
         UserError: images are missing; the message counts them and names the first.
     """
-    images = [os.path.join(root, entry.name) for entry in entries]
+    images = image_paths(root, entries)
     missing = [e.line for e, image in zip(entries, images) if not os.path.exists(image)]
     if missing:
-        raise UserError(
-            f"{path} lists {len(missing):,} of {len(entries):,} images that are not in {root}: "
-            f"{_named(missing)}. Check image_root, and that a line is `path/of/image.jpg 3`, "
-            f"with the path as it is below image_root"
-        )
+        raise missing_images(path, root, missing, f"{len(missing):,} of {len(entries):,} images")
     return images
+
+
+def image_paths(root: str, entries: Sequence[Entry]) -> list[str]:
+    """Where the images of entries are, or should be."""
+    return [os.path.join(root, entry.name) for entry in entries]
+
+
+def missing_images(path: str, root: str, missing: Sequence[Line], how_many: str) -> UserError:
+    """What to raise where lines name images that are not there."""
+    return UserError(
+        f"{path} lists {how_many} that are not in {root}: {named(missing)}. Check image_root, and "
+        f"that a line is `path/of/image.jpg 3`, with the path as it is below image_root"
+    )
 
 
 def require_labels(path: str, entries: Sequence[Entry], classes: int | None) -> None:
     """Raise UserError where labels are negative, or not below the number of classes."""
-    for entry in entries:
-        if entry.label < 0:
-            raise UserError(
-                f"{path}, line {entry.line.number}: {_shown(entry.line.text)}: the label "
-                f"{entry.label} is negative. Labels count the classes from 0"
-            )
+    for error in wrong_labels(path, entries, classes):
+        raise error
+
+
+def wrong_labels(
+    path: str, entries: Sequence[Entry], classes: int | None, key: str = "Arch.class_num"
+) -> Iterator[UserError]:
+    """What is wrong with the labels of a list: negative ones, and those of no class.
+
+    Args:
+        path: the list.
+        entries: what it holds.
+        classes: the number of classes, if it is known.
+        key: where the config has that number.
+    """
+    negative = [entry for entry in entries if entry.label < 0]
+    if negative:
+        line, more = negative[0].line, len(negative) - 1
+        yield UserError(
+            f"{path}, line {line.number}: {_shown(line.text)}: the label {negative[0].label} is "
+            f"negative{f', and {more:,} more are' if more else ''}. Labels count the classes from 0"
+        )
     beyond = [entry for entry in entries if classes is not None and entry.label >= classes]
     if beyond:
         highest = max(entry.label for entry in beyond)
-        raise UserError(
-            f"{path} has {len(beyond):,} labels that are not below Arch.class_num, {classes}: "
-            f"{_named([entry.line for entry in beyond])}. Labels count the classes from 0; for "
-            f"these set -o Arch.class_num={highest + 1}"
+        yield UserError(
+            f"{path} has {len(beyond):,} labels that are not below {key}, {classes}: "
+            f"{named([entry.line for entry in beyond])}. Labels count the classes from 0; for "
+            f"these set -o {key}={highest + 1}"
         )
 
 
@@ -163,15 +270,11 @@ class _Tracked(list):
 
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
-_PLAIN = re.compile(r"[^ \t]+")
 
 
 def _split(
     path: str, line: Line, delimiter: str | None, exists: Callable[[str], bool]
 ) -> tuple[str, int]:
-    name, blank, label = line.text.rpartition(" ")
-    if delimiter is None and blank and _PLAIN.fullmatch(name) and _WHOLE.fullmatch(label):
-        return name, int(label)  # nearly every line of a list of a million
     # The same separators as in PaddleClas, and runs of blanks and tabs, which it trips over.
     words = re.split(r"[ \t]+", line.text) if delimiter is None else line.text.split(delimiter)
     if len(words) > 2 and _WHOLE.fullmatch(words[1].strip()) and exists(words[0]):
@@ -194,9 +297,10 @@ def _split(
     return name, int(label)
 
 
-def _named(lines: Sequence[Line]) -> str:
-    named = ", ".join(f"line {line.number} {_shown(line.text)}" for line in lines[:NAMED])
-    return named + (f" and {len(lines) - NAMED:,} more" if len(lines) > NAMED else "")
+def named(lines: Sequence[Line]) -> str:
+    """The first few of some lines, for a message, and how many more there are."""
+    shown = ", ".join(f"line {line.number} {_shown(line.text)}" for line in lines[:NAMED])
+    return shown + (f" and {len(lines) - NAMED:,} more" if len(lines) > NAMED else "")
 
 
 def _shown(text: Any) -> str:

@@ -86,6 +86,51 @@ def watch(timeout: float, warn: Callable[[str], None]) -> Iterator[None]:
         peers.leave(_GOODBYE)
 
 
+@contextlib.contextmanager
+def watch_building(
+    settings: dict[str, Any], failure: Exception | None, warn: Callable[[str], None]
+) -> Iterator[None]:
+    """A :func:`watch` before training, so that a process that fails is not waited for.
+
+    On another machine they would wait until Paddle gives up, after 15 minutes.
+
+    Args:
+        settings: the ``Global`` section of a config.
+        failure: what this process has failed on already; it is raised when the others are there
+            to be told of it.
+        warn: is told when the others cannot be watched.
+    """
+    from paddle import distributed
+
+    timeout = 0.0
+    with contextlib.suppress(
+        UserError
+    ):  # each process tells this itself, as it looks at the config
+        timeout = timeout_of(settings)
+    if not timeout or distributed.get_world_size() == 1:
+        if failure:
+            raise failure
+        yield
+        return
+    try:
+        distributed.init_parallel_env()  # PaddleClas's own call changes nothing after this one
+    except Exception as error:
+        raise (failure or error) from None
+    with watch(timeout, warn):
+        reasons: list[str] = []
+        # Said by all to all: rank 0 may end before the watch knows those that it is to tell.
+        distributed.all_gather_object(reasons, _gist(failure) if failure else "")
+        if failure:
+            raise failure
+        for rank, reason in enumerate(reasons):
+            if reason:
+                own = distributed.get_rank()
+                raise UserError(f"rank {own} ends, because rank {rank} ended ({reason})")
+        yield
+        # Nobody takes leave before all are ready to train, under a watch of its own.
+        distributed.barrier()
+
+
 class _Peers:
     """The connections of this process: those of rank 0 to all, those of the others to rank 0."""
 
@@ -242,7 +287,9 @@ def _is_about_peers(error: Exception) -> bool:
 
 def _gist(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+    # Ours begin with what is the matter, those of C++ end with it.
+    line = 0 if isinstance(error, UserError) else -1
+    return lines[line].strip() if lines else type(error).__name__
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ..errors import UserError
+from .findings import Finding, error
 
 Config = dict[str, Any]
 
@@ -94,6 +94,20 @@ def _read_null(value: Any) -> None:
         raise ValueError
 
 
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError
+    return value
+
+
+def _read_zero(value: Any) -> int:
+    if value != 0:
+        raise ValueError
+    return 0
+
+
+_ANY = Kind("nothing", lambda value: value)
+_PATH = Kind("no path", _read_text)
 _SWITCH = Kind("neither True nor False", _read_switch)
 _COUNT = _whole(1)
 _RATE = _number(0)
@@ -135,18 +149,25 @@ KINDS: dict[str, Kind] = {
     "Global.print_batch_step": _COUNT,
     "Global.iter_per_epoch": _or_null(_COUNT),
     "Global.update_freq": _COUNT,
+    "Global.output_dir": _PATH,
+    "Global.peer_timeout": _or_null(_either(_number(10), Kind("not 0", _read_zero))),
     "Global.seed": _or_null(_whole(0)),
     "Global.image_shape": _list_of(_COUNT, "[3, 224, 224]", length=3),
     "Global.class_num": _COUNT,
     "Global.max_broken_images": _SHARE,
     "Global.eval_during_train": _SWITCH,
+    "Global.preflight": _SWITCH,
+    "Global.progress": _SWITCH,
     "Global.use_visualdl": _SWITCH,
     "Global.use_dali": _SWITCH,
     "Global.use_multilabel": _SWITCH,
     "Global.to_static": _SWITCH,
+    "Global.export_onnx": _SWITCH,
     "Arch.class_num": _COUNT,
     "Arch.Head.class_num": _COUNT,
     "Arch.models.*.*.class_num": _COUNT,
+    "DataLoader.**.dataset.image_root": _PATH,
+    "DataLoader.**.dataset.cls_label_path": _PATH,
     "DataLoader.**.sampler.batch_size": _COUNT,
     "DataLoader.**.sampler.drop_last": _SWITCH,
     "DataLoader.**.sampler.shuffle": _SWITCH,
@@ -154,6 +175,7 @@ KINDS: dict[str, Kind] = {
     "DataLoader.**.loader.use_shared_memory": _SWITCH,
     "Infer.batch_size": _COUNT,
     "Infer.PostProcess.topk": _COUNT,
+    "Loss.Train": _list_of(_ANY, "`- CELoss: {weight: 1.0}`"),
     "Loss.*.*.*.weight": _number(-math.inf),
     "Loss.*.*.CELoss.epsilon": _or_null(_SHARE),
     "Metric.*.*.TopkAcc.topk": _either(_COUNT, _list_of(_COUNT, "[1, 5]")),
@@ -167,15 +189,13 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def check_values(config: Config, mode: str) -> None:
+def wrong_values(config: Config, mode: str) -> Iterator[Finding]:
     """Check the well-known keys that a config has, and make numbers of numbers in text.
 
     Args:
-        config: a PaddleClas config; changed in place.
+        config: a PaddleClas config; changed in place. Values that are not of the kind that their
+            key takes are made None.
         mode: what is to be done with it; the optimizer matters for ``"train"`` alone.
-
-    Raises:
-        UserError: a value is not of the kind that its key takes.
     """
     for pattern, kind in KINDS.items():
         if pattern.startswith("Optimizer") and mode != "train":
@@ -185,7 +205,8 @@ def check_values(config: Config, mode: str) -> None:
             try:
                 section[key] = kind.read(value)
             except (TypeError, ValueError, OverflowError):
-                raise UserError(f"{name}: {value!r} is {kind.text}") from None
+                yield error(name, f"{value!r} is {kind.text}")
+                section[key] = None
 
 
 def _places(

@@ -377,6 +377,8 @@ def test_no_readable_image_ends_the_run(make_engine, tmp_path, workers, capfd):
             f"{TRAIN}.dataset.image_root": str(tmp_path),
             f"{TRAIN}.dataset.cls_label_path": str(tmp_path / "all.txt"),
             f"{TRAIN}.loader.num_workers": workers,
+            # It would find them before.
+            "Global.preflight": False,
         }
     )
     with pytest.raises(UserError, match="20 images in a row could not be read; in all, ") as error:

@@ -127,11 +127,22 @@ def test_numbers_in_text_are_numbers(ppcls, make_config):
     assert repr(config["DataLoader"]["Train"]["sampler"]["batch_size"]) == "10"
 
 
+def retrieval(**changes):
+    """Changes for an evaluation by retrieval, with a query of these parts."""
+    query = {
+        "dataset": {"name": "LogoDataset", "image_root": ".", "cls_label_path": "."},
+        "sampler": {"name": "DistributedBatchSampler", "batch_size": 1},
+        "loader": {"num_workers": 0, "use_shared_memory": False},
+    }
+    return {"Global.eval_mode": "retrieval", "DataLoader.Eval": {"Query": {**query, **changes}}}
+
+
 def test_values_inside_lists_and_loaders_of_retrieval(refused):
     rates = [{"SGD": {"scope": "all", "lr": {"name": "Constant", "learning_rate": "fast"}}}]
     assert refused({"Optimizer": rates}).startswith("Optimizer.0.SGD.lr.learning_rate: 'fast'")
-    query = {"Query": {"sampler": {"batch_size": "x"}}}
-    assert refused({"DataLoader.Eval": query}).startswith("DataLoader.Eval.Query.sampler.batch_si")
+    sampler = {"name": "DistributedBatchSampler", "batch_size": "x"}
+    told = refused(retrieval(sampler=sampler))
+    assert told.startswith("DataLoader.Eval.Query.sampler.batch_size: 'x'")
 
 
 def test_the_optimizer_matters_for_training_alone(ppcls, make_config):
@@ -247,8 +258,8 @@ def test_data_that_is_not_there(refused):
     assert message.startswith(f"{EVAL_SET}.cls_label_path: no/list.txt does not exist")
     assert f"-o {EVAL_SET}.cls_label_path=PATH" in message
     assert refused({f"{TRAIN_SET}.image_root": "no"}).startswith(f"{TRAIN_SET}.image_root: no")
-    gallery = {"Gallery": {"dataset": {"name": "LogoDataset", "image_root": "no"}}}
-    assert refused({"DataLoader.Eval": gallery}).startswith("DataLoader.Eval.Gallery.dataset.image")
+    told = refused(retrieval(dataset={"name": "LogoDataset", "image_root": "no"}))
+    assert told.startswith("DataLoader.Eval.Query.dataset.image_root: no does not exist")
 
 
 def test_data_that_is_not_read_need_not_be_there(ppcls, make_config):

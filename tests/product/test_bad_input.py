@@ -79,7 +79,11 @@ MISTAKES = {
     "key twice": (CONFIG.format("Arch: {name: x}"), [], r"line 6 .* key Arch stands in line 3"),
     "tab": (CONFIG.format("\tEval: {}"), [], r"line 6 is not valid YAML: there is a tab"),
     "epochs in words": (None, ["Global.epochs=ten"], r"Global\.epochs: 'ten' is no whole number"),
-    "label of no class": (None, ["Arch.class_num=3"], r"train_96\.txt has \d+ labels that are not"),
+    "label of no class": (
+        None,
+        ["Arch.class_num=3", "Global.eval_during_train=False"],
+        r"train_96\.txt has \d+ labels that are not",
+    ),
 }
 
 

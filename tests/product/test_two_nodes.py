@@ -78,3 +78,20 @@ def test_network_that_breaks_ends_the_job(tmp_path, overrides, machines, port):
         for rank, launcher in enumerate(launchers):
             reason = f"rank {rank} ends, because nothing was heard of rank {1 - rank} for 10 s"
             assert f"error: {reason}" in launcher.log(0)
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_mistake_on_one_machine_ends_both(tmp_path, overrides, digits, machines, port, failing):
+    for rank in (0, 1):
+        folder = tmp_path / f"machine{rank}"
+        folder.mkdir()
+        (folder / ("elsewhere" if rank == failing else "data")).symlink_to(digits)
+    overrides = [*overrides, "DataLoader.Train.dataset.image_root=data"]
+    with launch_on(machines, tmp_path, overrides, port) as launchers:
+        # Paddle would wait for 900 s for the process that never came.
+        assert [launcher.wait(120) for launcher in launchers] == [1, 1]
+        failed, other = launchers[failing].log(0), launchers[1 - failing].log(0)
+    reason = "DataLoader.Train.dataset.image_root: data does not exist"
+    assert f"error: {reason}" in failed
+    assert f"error: rank {1 - failing} ends, because rank {failing} ended ({reason}" in other
+    assert "Traceback" not in failed + other

@@ -19,7 +19,9 @@ from ...errors import UserError
 from ..broken_images import DEFAULT_SHARE, IN_A_ROW, Tally, file_of, leaves
 from ..edits import Edits
 from ..label_lists import (
+    PLAIN_LISTS,
     TrackedLines,
+    delimiter_of,
     read_list,
     require_images,
     require_labels,
@@ -193,10 +195,6 @@ def _in_main_thread() -> bool:
     return not in_worker and threading.current_thread() is threading.main_thread()
 
 
-# The data sets whose lists are lines of a name and a label, and what stands between these.
-_PLAIN_LISTS = {"ImageNetDataset": None, "MultiScaleDataset": None, "ICartoonDataset": "\t"}
-
-
 def _list_readers(ppcls: PaddleClas) -> list[type]:
     classes = _dataset_classes(ppcls, "_load_anno")
     return [c for c in classes if source_has(c._load_anno, "readlines()")]
@@ -215,13 +213,9 @@ def _install_label_lists(ppcls: PaddleClas, edits: Edits) -> None:
         finally:
             classify, classes = False, None
 
-    def load_plain(
-        delimiter: str | None, original: Any, self: Any, seed: int | None = None
-    ) -> None:
+    def load_plain(kind: str, original: Any, self: Any, seed: int | None = None) -> None:
         path, root = str(self._cls_path), str(self._img_root)
-        given = getattr(self, "delimiter", None)
-        # ImageNetDataset puts a blank where the config says nothing.
-        delimiter = delimiter if given in (None, " ") else given
+        delimiter = delimiter_of(kind, getattr(self, "delimiter", None))
         entries = read_list(path, delimiter, lambda name: os.path.isfile(os.path.join(root, name)))
         if seed is not None:
             np.random.RandomState(seed).shuffle(entries)
@@ -252,8 +246,8 @@ def _install_label_lists(ppcls: PaddleClas, edits: Edits) -> None:
 
     lines: TrackedLines | None = None
     for reader in _list_readers(ppcls):
-        if reader.__name__ in _PLAIN_LISTS:
-            load = partial(load_plain, _PLAIN_LISTS[reader.__name__])
+        if reader.__name__ in PLAIN_LISTS:
+            load = partial(load_plain, reader.__name__)
         else:
             load = load_other
             edits.set(sys.modules[reader.__module__], "open", open_list)
