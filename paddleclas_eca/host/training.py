@@ -25,17 +25,14 @@ from .reproducible import (
     SeededBatches,
     SeededDataset,
     SkippingSampler,
-    StandIn,
     derive,
     new_seed,
     seeded,
 )
 from .rules import require_checkpoint_files
 from .stopping import EXIT_CODE, StopRequest, StopTraining
+from .watched import WatchedLoader, evaluation_loaders
 
-# The loaders of an Engine that are read for evaluation.
-_EVALUATION = ("eval_dataloader", "gallery_query_dataloader", "gallery_dataloader")
-_EVALUATION += ("query_dataloader",)
 # What PaddleClas begins with.
 _WORSE_THAN_ANY = -1.0
 
@@ -64,27 +61,6 @@ def checkpoint_to_resume(path: str) -> Checkpoint | None:
     return read(Path(path)) if has_manifest(Path(path)) else None
 
 
-class _Watched(StandIn):
-    """A data loader that says when a batch is asked for and when it is handed out."""
-
-    def __init__(self, loader: Any, before: Callable, after: Callable = lambda: None) -> None:
-        super().__init__(loader)
-        self._before = before
-        self._after = after
-
-    def __iter__(self) -> Iterator[Any]:
-        batches = iter(self._original)
-        while True:
-            # The step on the batch before this one is complete.
-            self._before()
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            self._after()
-            yield batch
-
-
 class TrainingRun:
     """One call of ``Engine.train``.
 
@@ -111,6 +87,16 @@ class TrainingRun:
         seed = self._settings.get("seed")
         self._seed = new_seed() if seed is None or seed is False else int(seed)
         self._stop = StopRequest()
+
+    @property
+    def resumed(self) -> Position:
+        """Where the next epoch begins, until it does: for a run that goes on, in its midst."""
+        return self._resumed
+
+    @property
+    def best_metric(self) -> float | None:
+        """The best metric so far, if there is one."""
+        return self._best["metric"] if self._best else None
 
     def train(self, train: Callable[[], None]) -> None:
         """Call the Engine's own ``train``.
@@ -242,12 +228,10 @@ class TrainingRun:
                 self._loader.collate_fn = SeededBatches(self._loader.collate_fn, self._dataset)
         self._shield(self._loader)
         self._shield(getattr(engine, "unlabel_train_dataloader", None))
-        engine.train_dataloader = _Watched(self._loader, self._before_step, self._after_batch)
-        for name in _EVALUATION:
-            loader = getattr(engine, name, None)
-            if loader is not None:
-                self._shield(loader)
-                setattr(engine, name, _Watched(loader, self._before_evaluation_step))
+        engine.train_dataloader = WatchedLoader(self._loader, self._before_step, self._after_batch)
+        for name, loader in evaluation_loaders(engine).items():
+            self._shield(loader)
+            setattr(engine, name, WatchedLoader(loader, self._before_evaluation_step))
         train_epoch = engine.train_epoch_func
         engine.train_epoch_func = lambda engine, epoch, *args, **kwargs: self._train_epoch(
             lambda: train_epoch(engine, epoch, *args, **kwargs), epoch
@@ -304,7 +288,7 @@ class TrainingRun:
             raise StopTraining
         paddle.seed(derive(self._seed, self._rank, "step", self._position.epoch, steps))
 
-    def _after_batch(self) -> None:
+    def _after_batch(self, _: Any) -> None:
         self._position = replace(self._position, steps=self._position.steps + 1)
 
     def _before_evaluation_step(self) -> None:
