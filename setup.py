@@ -32,7 +32,7 @@ setup(
     package_dir={"paddleclas_eca.ppcls_configs": "ppcls_configs"},
     package_data={"paddleclas_eca.ppcls_configs": ["**/*"]},
     install_requires=["paddlepaddle>=3.0", *requirements("base.txt")],
-    extras_require={name: requirements(f"{name}.txt") for name in ("test", "convert")},
+    extras_require={name: requirements(f"{name}.txt") for name in ("test", "convert", "onnx")},
     entry_points={"console_scripts": ["paddleclas-eca = paddleclas_eca.cli:main"]},
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -21,6 +21,7 @@ _LAZY = {
     "eca_kernel_size": ".attention",
     "create_model": ".models",
     "list_models": ".models",
+    "patch_predictor": ".host.wheel_predictor",
 }
 
 __all__ = ["__version__", "register", *_LAZY]
@@ -43,15 +44,19 @@ def register(script: Path | None = None) -> PaddleClas:
     """
     from .configs import resource_root
     from .host import activate
+    from .host.exports import ADDITIONS
     from .host.registry import register_models
     from .host.rules import RESOURCE_ROOTS
 
     ppcls = activate(script)
+    from .deploy.onnx import add_onnx
     from .models import FACTORIES
 
     register_models(ppcls, FACTORIES)
     if resource_root() not in RESOURCE_ROOTS:
         RESOURCE_ROOTS.append(resource_root())
+    if add_onnx not in ADDITIONS:
+        ADDITIONS.append(add_onnx)
     return ppcls
 
 

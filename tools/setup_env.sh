@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make .venv with all that training needs. Safe to run again: what is there stays.
-#   bash tools/setup_env.sh test,convert           adds what the tests and weight conversion need
+#   bash tools/setup_env.sh test,convert,onnx    adds what the tests, weight conversion and ONNX need
 #   PYTHON=python3.12 bash tools/setup_env.sh    takes another Python than python3.11 or python3
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -3,7 +3,7 @@
 # tests that take minutes, which are left out otherwise.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash tools/setup_env.sh test,convert
+bash tools/setup_env.sh test,convert,onnx
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 exec .venv/bin/python -m pytest "$@"

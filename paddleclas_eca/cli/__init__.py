@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import convert, doctor, engine, prepare, summary
+from . import attention, check, convert, doctor, engine, plot, predict, prepare, summary
 from .command import Command
 
 COMMANDS: list[Command] = [
+    check.COMMAND,
     *engine.COMMANDS,
+    predict.COMMAND,
     prepare.COMMAND,
     convert.COMMAND,
     summary.COMMAND,
+    plot.COMMAND,
+    attention.COMMAND,
     doctor.COMMAND,
 ]
 
@@ -45,10 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report_mistakes(run: Callable[[], int]) -> int:
-    """Exit code of ``run``; a UserError is printed as a message, without a traceback."""
+    """Exit code of ``run``; a UserError and Ctrl-C are told in a line, without a traceback."""
     try:
         return run()
     except UserError as error:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT

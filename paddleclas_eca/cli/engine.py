@@ -15,8 +15,8 @@ from ..host.runtime import tune
 from .command import Command
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add PaddleClas's options."""
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``-c`` and ``-o``, which name a config and change it."""
     parser.add_argument(
         "-c",
         "--config",
@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="set a value of the config, such as Global.device=cpu; can be repeated",
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add PaddleClas's options."""
+    add_config_arguments(parser)
     parser.add_argument(
         "-p",
         "--profiler_options",
@@ -52,6 +57,16 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``export_model``."""
+    add_arguments(parser)
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="write inference.onnx, too, and check on an image that it gives the same",
+    )
+
+
 def run(args: argparse.Namespace, mode: str) -> int:
     """Run PaddleClas's Engine in ``mode`` on the config.
 
@@ -63,12 +78,16 @@ def run(args: argparse.Namespace, mode: str) -> int:
     tune(global_section(path, args.override))
     ppcls = register()
     ppcls.require_trainer()
+    from ..deploy.onnx import SWITCH, require_converter
     from ..host.engine import run_engine
 
     config = ppcls.module("utils.config").parse_config(str(path))
     for remark in apply_overrides(config, args.override):
         warn(remark)
     config["profiler_options"] = args.profiler_options
+    if mode == "export" and args.onnx:
+        require_converter()
+        config["Global"][SWITCH] = True
     run_engine(ppcls, config, mode)
     return 0
 
@@ -78,7 +97,7 @@ _COMMANDS = (
     ("train", "train", "train a model", add_train_arguments),
     ("eval", "eval", "evaluate a trained model on the validation set", add_arguments),
     ("infer", "infer", "predict the classes of images", add_arguments),
-    ("export_model", "export", "export a trained model for Paddle Inference", add_arguments),
+    ("export_model", "export", "export a trained model for Paddle Inference", add_export_arguments),
 )
 COMMANDS = [
     Command(name, help, options, partial(run, mode=mode)) for name, mode, help, options in _COMMANDS

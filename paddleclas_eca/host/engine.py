@@ -36,10 +36,11 @@ def _start_uniform_output(config: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train_results.json").unlink(missing_ok=True)
     with open(folder / "config.yaml", "w", encoding="utf-8") as file:
-        yaml.safe_dump(_plain(config), file, sort_keys=False, allow_unicode=True)
+        yaml.safe_dump(plain(config), file, sort_keys=False, allow_unicode=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A copy of a config or a part of it without PaddleClas's own types, as YAML can write it."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+        return {key: plain(entry) for key, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value

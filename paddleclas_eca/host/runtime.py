@@ -50,6 +50,16 @@ def tune_cpu(onednn: bool = True) -> dict[str, str]:
     return tuned
 
 
+def threads() -> int:
+    """How many threads this process computes with on a CPU, after :func:`tune_cpu`."""
+    given = os.environ.get(THREADS, "").split(",")[0].strip()
+    if given.isdigit() and int(given):
+        return int(given)
+    from joblib import cpu_count
+
+    return cpu_count()
+
+
 def _threads_set_by_user() -> bool:
     if THREADS not in os.environ:
         return False
@@ -76,11 +86,15 @@ def require_paddle() -> None:
         ) from error
 
 
-def check_device(device: str) -> None:
-    """Raise UserError, with the override to use, when Paddle cannot use ``device`` here.
+def check_device(
+    device: str, option: str = "Global.device", instead: str = "-o Global.device=cpu"
+) -> None:
+    """Raise UserError, with the option to use, when Paddle cannot use ``device`` here.
 
     Args:
-        device: a value of ``Global.device``: ``cpu``, ``gpu``, ``xpu``, ...
+        device: ``cpu``, ``gpu``, ``xpu``, ...
+        option: what it was given for.
+        instead: what selects the CPU.
     """
     import paddle
 
@@ -93,6 +107,6 @@ def check_device(device: str) -> None:
         elif device == "gpu" and paddle.device.cuda.device_count() == 0:
             reason = "Paddle sees no GPU (check nvidia-smi and CUDA_VISIBLE_DEVICES)"
         raise UserError(
-            f"Global.device: {device} cannot be used: {reason}. To run on the CPU, add "
-            f"-o Global.device=cpu; for GPUs install paddlepaddle-gpu as the README says."
+            f"{option}: {device} cannot be used: {reason}. To run on the CPU, add {instead}; for "
+            f"GPUs install paddlepaddle-gpu as the README says."
         ) from error

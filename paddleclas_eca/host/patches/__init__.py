@@ -10,7 +10,19 @@ from __future__ import annotations
 
 from ..edits import Edits
 from ..locate import PaddleClas
-from . import aliases, checkpoints, config_rules, datasets, ema, peers, tensors, theseus, weights
+from . import (
+    aliases,
+    checkpoints,
+    config_rules,
+    datasets,
+    ema,
+    exports,
+    peers,
+    progress,
+    tensors,
+    theseus,
+    weights,
+)
 from .base import Patch
 
 # Several patches wrap the same function; a later one is outside and runs first. So the
@@ -22,6 +34,9 @@ PATCHES: list[Patch] = [
     *theseus.PATCHES,
     *ema.PATCHES,
     *weights.PATCHES,
+    *exports.PATCHES,
+    # Inside of the run, which knows where it goes on from.
+    *progress.PATCHES,
     # Inside of the run, which holds SIGTERM off while a lost process is told of: the launcher
     # sends it to the others at once.
     *peers.PATCHES,

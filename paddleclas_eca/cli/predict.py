@@ -1,0 +1,179 @@
+"""``paddleclas-eca predict``: the classes of images, from an exported model."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, TextIO
+
+from ..data.image_files import ENDINGS, find_images
+from ..deploy.predictor import BACKENDS, DEVICES
+from ..errors import UserError, require_count
+from .command import Command
+
+if TYPE_CHECKING:
+    from ..deploy import Prediction
+
+    _Rows = Iterator[tuple[str, Prediction]]
+
+_DIGITS = 6
+# Names of files may be no text, and terminals may know no Chinese; JSON takes these escapes.
+_UNENCODABLE = "backslashreplace"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL_DIR", help="the folder that export_model wrote"
+    )
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGES",
+        help=f"image files, folders ({', '.join(ENDINGS)}, in all their sub-folders), or patterns "
+        f"such as 'photos/*.jpg'",
+    )
+    parser.add_argument(
+        "--topk", type=int, metavar="K", help="classes per image (default: as exported)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="images at once (default: 32)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=_WRITERS,
+        default="table",
+        help="table, json (a line per image), or csv (a line per class of an image)",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=BACKENDS[0],
+        help="onnxruntime for models that were exported with --onnx (default: paddle)",
+    )
+    parser.add_argument("--device", choices=DEVICES, default=DEVICES[0], help="default: cpu")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write there, not to standard output"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the predictions; 0 if all images could be read, else 1.
+
+    Raises:
+        UserError: there is no such model or image, or an option is out of range.
+    """
+    from ..deploy import Predictor
+
+    require_count("--batch-size", args.batch_size)
+    images = [image.path for image in find_images(args.images)]
+    predictor = Predictor(args.model, backend=args.backend, device=args.device)
+    results = predictor.stream(images, batch_size=args.batch_size, topk=args.topk)
+    unreadable = 0
+
+    def readable() -> _Rows:
+        nonlocal unreadable
+        for image, result in results:
+            if isinstance(result, UserError):
+                print(f"error: {result}", file=sys.stderr)
+                unreadable += 1
+            else:
+                yield image, result
+
+    try:
+        with _opened(args.output) as file:
+            _WRITERS[args.format](file, readable())
+    except BrokenPipeError:
+        # The reader has seen enough, such as head. Nothing is left to say, at exit neither.
+        _silence_stdout()
+        return 1
+    if unreadable:
+        print(
+            f"error: {unreadable} of {len(images)} images could not be read; they are named above",
+            file=sys.stderr,
+        )
+    return 1 if unreadable else 0
+
+
+@contextlib.contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that gets its name when it is complete."""
+    if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors=_UNENCODABLE)
+        try:
+            yield sys.stdout
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _silence_stdout()
+            raise UserError(f"standard output cannot be written: {error.strerror}") from error
+        return
+    draft = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        with open(draft, "w", encoding="utf-8", errors=_UNENCODABLE, newline="") as file:
+            yield file
+        os.replace(draft, output)
+    except OSError as error:
+        raise UserError(f"{output} cannot be written: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _silence_stdout() -> None:
+    """What is still to be written there goes nowhere, so that Python's exit does not fail on it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write_json(file: TextIO, rows: _Rows) -> None:
+    """A line of JSON per image, with the keys of PaddleClas's own predictions."""
+    for image, found in rows:
+        entry = {
+            "file_name": image,
+            "class_ids": found.class_ids,
+            "label_names": found.names,
+            "scores": [round(score, _DIGITS) for score in found.scores],
+        }
+        print(json.dumps(entry, ensure_ascii=False), file=file)
+
+
+def _write_csv(file: TextIO, rows: _Rows) -> None:
+    """A line per class of an image, the best first."""
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(["file_name", "rank", "class_id", "label_name", "score"])
+    for image, found in rows:
+        for rank, (number, name, score) in enumerate(zip(*found), 1):
+            table.writerow([image, rank, number, name, round(score, _DIGITS)])
+
+
+def _write_table(file: TextIO, rows: _Rows) -> None:
+    """For people; it is drawn when all images are done, and its columns are known to fit."""
+    from prettytable import PrettyTable
+
+    drawn = PrettyTable(["image", "class", "name", "score"], align="l")
+    drawn.align["class"] = drawn.align["score"] = "r"
+    for image, found in rows:
+        for rank, (number, name, score) in enumerate(zip(*found)):
+            drawn.add_row(["" if rank else image, number, name, f"{score:.4f}"])
+    print(drawn.get_string(), file=file)
+
+
+_WRITERS: dict[str, Callable[[TextIO, _Rows], None]] = {
+    "table": _write_table,
+    "json": _write_json,
+    "csv": _write_csv,
+}
+COMMAND = Command(
+    "predict",
+    "predict the classes of images with an exported model",
+    add_arguments,
+    run,
+)

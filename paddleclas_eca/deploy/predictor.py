@@ -1,0 +1,190 @@
+"""Predict the classes of images with an exported model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import UserError, require_count
+from ..host import activate
+from ..host.exports import DESCRIPTION
+from ..host.preparation import Image, Preparation
+from ..host.runtime import check_device, tune_cpu
+from . import folder as folders
+from .onnx import open_onnx_session
+
+BACKENDS = ("paddle", "onnxruntime")
+DEVICES = ("cpu", "gpu")
+
+
+class Prediction(NamedTuple):
+    """The most probable classes of an image, the best first.
+
+    Attributes:
+        class_ids: their numbers.
+        names: their names.
+        scores: their probabilities, from 0 to 1.
+    """
+
+    class_ids: list[int]
+    names: list[str]
+    scores: list[float]
+
+
+class Predictor:
+    """An exported model that is ready to predict.
+
+    Images are prepared by PaddleClas's own operators, as in evaluation.
+
+    Args:
+        folder: what ``export_model`` wrote (``Global.save_inference_dir``).
+        backend: ``"paddle"`` for Paddle Inference, or ``"onnxruntime"``, for folders that were
+            exported with ``--onnx``.
+        device: ``"cpu"``, with all cores unless ``OMP_NUM_THREADS`` says otherwise; or ``"gpu"``.
+
+    Attributes:
+        model: what the folder says of the model: names of the classes, input shape.
+
+    Raises:
+        UserError: (a ValueError) the folder holds no exported classifier, or what is asked for
+            is not there.
+
+    Example:
+        >>> predictor = Predictor("inference/digits")  # doctest: +SKIP
+        >>> [three] = predictor.predict(["3.png"], topk=1)  # doctest: +SKIP
+        >>> three.names  # doctest: +SKIP
+        ['three']
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], backend: str = "paddle", device: str = "cpu"
+    ) -> None:
+        for name, value, valid in (("backend", backend, BACKENDS), ("device", device, DEVICES)):
+            if value not in valid:
+                raise UserError(f"{name} must be one of {', '.join(valid)}, got {value!r}")
+        self.model = folders.read(Path(folder))
+        if device == "cpu":
+            tune_cpu()
+        # Finds Paddle, or says what to install.
+        ppcls = activate()
+        ppcls.require_trainer()
+        if backend == "onnxruntime":
+            self._session = open_onnx_session(self.model.folder, device)
+        else:
+            from ..host.inference import open_session
+
+            check_device(device, "device", "--device cpu")
+            self._session = open_session(self.model.folder, device)
+        origin = f"the steps of {self.model.folder / DESCRIPTION}"
+        self._prepare = Preparation(ppcls, self.model.steps, origin)
+
+    def prepare(self, image: Image) -> np.ndarray:
+        """Make the network's input of an image.
+
+        Args:
+            image: path of a file, or RGB values ``[H, W, 3]`` from 0 to 255.
+
+        Returns:
+            ``[C, H, W]`` in float32.
+
+        Raises:
+            UserError: the file cannot be read or is no image, or the values have another form.
+        """
+        value = self._prepare(image)
+        if value.shape != self.model.input_shape:
+            name = f"an array {list(image.shape)}" if isinstance(image, np.ndarray) else image
+            raise UserError(
+                f"{name}: its preparation gives {list(value.shape)} and the model takes "
+                f"{list(self.model.input_shape)}. Export it with a Global.image_shape that the "
+                f"transforms give"
+            )
+        return value
+
+    def probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """Run the network.
+
+        Args:
+            batch: prepared images, ``[N, C, H, W]`` in float32.
+
+        Returns:
+            The probability of every class, ``[N, classes]``.
+        """
+        output = self._session.run(batch)
+        if self.model.has_softmax:
+            return output
+        powers = np.exp(output - output.max(axis=-1, keepdims=True))
+        return powers / powers.sum(axis=-1, keepdims=True)
+
+    def predict(self, images: Iterable[Image], topk: int | None = None) -> list[Prediction]:
+        """Predict the classes of images, all in one batch.
+
+        Args:
+            images: paths of files, or RGB values ``[H, W, 3]`` from 0 to 255.
+            topk: how many classes per image; by default as the config said that was exported.
+
+        Raises:
+            UserError: one of them cannot be read. :meth:`stream` goes on behind it.
+        """
+        images = list(images)
+        predictions = []
+        for _, result in self.stream(images, batch_size=max(1, len(images)), topk=topk):
+            if isinstance(result, UserError):
+                raise result
+            predictions.append(result)
+        return predictions
+
+    def stream(
+        self, images: Iterable[Image], batch_size: int = 32, topk: int | None = None
+    ) -> Iterator[tuple[Image, Prediction | UserError]]:
+        """Predict the classes of any number of images; a batch of them is in memory at a time.
+
+        Args:
+            images: as for :meth:`predict`.
+            batch_size: how many images the network sees at once.
+            topk: as for :meth:`predict`.
+
+        Yields:
+            An image, as it was given, and its prediction, or the error that says why it cannot
+            be read; in the order given.
+
+        Raises:
+            UserError: ``topk`` or ``batch_size`` is out of range.
+        """
+        require_count("batch_size", batch_size)
+        topk = self.model.topk if topk is None else topk
+        require_count("topk", topk)
+        if topk > len(self.model.names):
+            raise UserError(f"topk is {topk}, and the model has {len(self.model.names)} classes")
+        return self._stream(images, batch_size, topk)
+
+    def _stream(
+        self, images: Iterable[Image], batch_size: int, topk: int
+    ) -> Iterator[tuple[Image, Prediction | UserError]]:
+        waiting: list[tuple[Image, np.ndarray | UserError]] = []
+        for image in images:
+            try:
+                waiting.append((image, self.prepare(image)))
+            except UserError as error:
+                waiting.append((image, error))
+            if len(waiting) == batch_size:
+                yield from self._answer(waiting, topk)
+                waiting = []
+        yield from self._answer(waiting, topk)
+
+    def _answer(
+        self, waiting: list[tuple[Image, np.ndarray | UserError]], topk: int
+    ) -> Iterator[tuple[Image, Prediction | UserError]]:
+        inputs = [value for _, value in waiting if isinstance(value, np.ndarray)]
+        rows = iter(self.probabilities(np.stack(inputs)) if inputs else ())
+        for image, value in waiting:
+            readable = isinstance(value, np.ndarray)
+            yield image, self._best(next(rows), topk) if readable else value
+
+    def _best(self, scores: np.ndarray, topk: int) -> Prediction:
+        # Stable, so that of equal scores the lower class comes first, as in PaddleClas's metric.
+        best = np.argsort(-scores, kind="stable")[:topk].tolist()
+        return Prediction(best, [self.model.names[i] for i in best], scores[best].tolist())
