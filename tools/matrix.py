@@ -207,21 +207,29 @@ def make_environment(cell: Cell, folder: Path, log) -> Path:
     FOLDER.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(FOLDER).free < LEAST_DISK:
         raise NotRunError(f"less than {LEAST_DISK >> 30} GiB of disk left")
-    uv = find_uv()
-    python = folder / "bin" / "python"
-    if not python.exists():
-        interpreter = find_python(cell.python)
-        call(log, "no interpreter", uv, "venv", "--python", interpreter, folder)
+    python = new_environment(folder, cell.python, log)
     # What replaces the requirements of the packages: the pins of PaddleClas's wheel, and the
     # lower bound of Paddle, since older ones are tried as well.
     overrides = folder / "overrides.txt"
     pins = (REPOSITORY / "requirements" / "uv-override.txt").read_text(encoding="utf-8")
     overrides.write_text(f"{pins}paddlepaddle=={cell.paddle}\n", encoding="utf-8")
     wheel = [f"paddleclas=={WHEEL}"] if cell.paddleclas == WHEEL else []
-    install = [uv, "pip", "install", "--resolution", PACKAGES[cell.packages]]
-    into = ["--python", python, "--override", overrides]
-    call(log, "not installable", *install, *into, "-e", f"{REPOSITORY}[test]", *wheel)
+    options = ["--resolution", PACKAGES[cell.packages], "--override", overrides]
+    install(python, log, *options, "-e", f"{REPOSITORY}[test]", *wheel)
     return python
+
+
+def new_environment(folder: Path, version: str, log) -> Path:
+    """Make an empty virtual environment for a version of Python, and return its interpreter."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        call(log, "no interpreter", find_uv(), "venv", "--python", find_python(version), folder)
+    return python
+
+
+def install(python: Path, log, *words: str | Path) -> None:
+    """Install packages into the environment of an interpreter, as ``uv pip install`` takes them."""
+    call(log, "not installable", find_uv(), "pip", "install", "--python", python, *words)
 
 
 def find_uv() -> Path:
