@@ -78,6 +78,38 @@ _VD = [
 ]
 _WEIGHT_DECAY_OF_DEEP_VD = ("    coeff: 0.00007\n", "    coeff: 0.0001\n")
 
+# From weights of another data set: lower rates than from nothing, fewer epochs, and one GPU.
+_FINE_TUNING = [
+    (
+        """\
+# ECA-ResNet-50 on ImageNet-1K: the recipe of the paper (Section 4.1) on 4 GPUs of 64 images.
+# With another number of GPUs or another batch size, scale the learning rates with the batch.
+""",
+        """\
+# ECA-ResNet-50 on images of one's own, from weights that Global.pretrained_model names, on one
+# GPU. `paddleclas-eca prepare folder` makes the config of a data set from this one.
+""",
+    ),
+    ("output_dir: ./output/\n", "output_dir: ./output/finetune/\n"),
+    ("./inference/ECA_ResNet50\n", "./inference/finetune\n"),
+    ("  epochs: 100\n", "  epochs: 40\n"),
+    (
+        "  save_interval: 1\n",
+        "  # in epochs, besides the latest and the best checkpoint\n  save_interval: 10\n",
+    ),
+    (_LOSS, _LOSS + _LABEL_SMOOTHING),
+    (
+        _SCHEDULE,
+        """\
+    # for a batch of 64, all processes together; in proportion for others
+    name: Cosine
+    learning_rate: 0.01
+    warmup_epoch: 2
+""",
+    ),
+    ("    # comes with PaddleClas\n", ""),
+]
+
 # Rows of Table 2 and the kernel sizes of Figure 4: name of the config, lines of its Arch.
 _TABLE_2 = {
     "none": "attention: none",
@@ -124,6 +156,7 @@ def _derived() -> Iterator[Derived]:
             "ECA_MobileNetV2",
             ("the recipe of the paper (Section 4.1)", "the recipe of the paper's MobileNetV2"),
         )
+    yield Derived("finetune/ECA_ResNet50", "ECA_ResNet50", _FINE_TUNING)
     for row, line in _TABLE_2.items():
         yield _ablation(50, row, "Table 2 of the paper", line)
     for layers in (50, 101):

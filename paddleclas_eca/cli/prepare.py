@@ -12,6 +12,7 @@ from ..data import (
     DigitsSummary,
     prepare_cifar10,
     prepare_digits,
+    prepare_folder,
     prepare_imagenet,
 )
 from .command import Command
@@ -168,6 +169,64 @@ def _prepare_imagenet(args: argparse.Namespace) -> str:
     )
 
 
+def _add_folder_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "root",
+        type=Path,
+        metavar="ROOT",
+        help="folder with a sub-folder of images per class, or with these in train/ and in val/",
+    )
+    parser.add_argument(
+        "--model",
+        default="ECA_ResNet50",
+        metavar="NAME",
+        help="network of the config (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--val",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="share of each class for validation, where ROOT has no val/ (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the draw of these images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder to write the lists and the config to (default: ROOT)",
+    )
+
+
+def _prepare_folder(args: argparse.Namespace) -> str:
+    from ..models import require_model
+
+    require_model(args.model)
+    summary = prepare_folder(
+        args.root,
+        model=args.model,
+        val_share=args.val,
+        seed=args.seed,
+        output=args.output,
+        overwrite=args.overwrite,
+    )
+    state = "written" if summary.written else "already there, unchanged"
+    command = f"paddleclas-eca train -c {shlex.quote(str(summary.config))}"
+    return "\n".join(
+        [
+            f"{summary.root}: {summary.train_images} training and {summary.val_images} "
+            f"validation images of {len(summary.classes)} classes.",
+            *(f"Warning: {warning}" for warning in summary.warnings),
+            f"{summary.config}, and train_list.txt, val_list.txt and label_list.txt beside it: "
+            f"{state}.",
+            # Where weights come from, docs/weights.md tells.
+            _next_step(command, ["Global.pretrained_model=WEIGHTS.pdparams"]),
+        ]
+    )
+
+
 def _data_overrides(root: Path, train_list: Path, val_list: Path) -> list[str]:
     return [
         f"DataLoader.{loader}.dataset.{key}={_as_value(path)}"
@@ -200,6 +259,11 @@ _DATA_SETS = {
         "write scikit-learn's 1,797 handwritten digits as images; needs no download",
         _add_digits_arguments,
         _prepare_digits,
+    ),
+    "folder": _DataSet(
+        "write the label lists of a folder of your own images, and a config to fine-tune on them",
+        _add_folder_arguments,
+        _prepare_folder,
     ),
     "imagenet": _DataSet(
         "write the label lists of an ILSVRC2012 folder, or of a subset of its classes",
