@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,25 +12,24 @@ import yaml
 from paddleclas_eca import cli, create_model, list_models
 from paddleclas_eca.configs import find_config, load_yaml
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
-    "README.md",
-    "docs/ablations.md",
-    "docs/backbones.md",
-    "docs/checkpoints.md",
-    "docs/data.md",
-    "docs/distributed.md",
-    "docs/results.md",
-    "docs/weights.md",
+    *("README.md", "README_zh.md"),
+    *(f"docs/{path.name}" for path in sorted((REPOSITORY / "docs").glob("*.md"))),
 ]
+# Documents whose commands take no config.
+_WITHOUT_CONFIGS = {"docs/compatibility.md", "docs/security.md"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_configs_and_files_that_the_documents_name_exist(repository, document):
     text = (repository / document).read_text(encoding="utf-8")
     configs = set(re.findall(r"-c ([\w./-]*\w)", text)) - {"CONFIG"}
-    assert configs
+    assert configs or document in _WITHOUT_CONFIGS
     for config in configs:
-        find_config(config)
+        # That of the folder of flowers, which `prepare folder` writes.
+        if config != "flowers/ECA_ResNet50.yaml":
+            find_config(config)
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         if not target.startswith("http"):
             assert ((repository / document).parent / target).exists(), target
@@ -58,3 +58,27 @@ def test_table_of_ablations_is_that_of_the_configs(repository):
         model = create_model("ECA_ResNet50", class_num=1, attention=arch["attention"])
         of_attention = (p for n, p in model.named_parameters() if ".attention." in n)
         assert f"{sum(int(np.prod(p.shape)) for p in of_attention):,}" == parameters
+
+
+def test_chinese_readme_has_what_the_english_one_has(repository):
+    english, chinese = (
+        (repository / name).read_text(encoding="utf-8") for name in ("README.md", "README_zh.md")
+    )
+    for pattern in (
+        r"(?ms)^```.*?^```",  # commands and code
+        r"(?ms)^<!-- models.*?<!-- end of models -->",
+        r"(?m)^#+(?= )",  # sections
+        r"\]\([^)#]+\)",  # links and pictures
+        r"(?m)^\| .*`.*\|(?=[^|]*\|$)",  # tables, but for their last column
+        r"`(?:paddleclas-eca|python|bash|uv) [^`]+`",
+    ):
+        of_each = []
+        for text in (english, chinese):
+            found = [" ".join(words.split()) for words in re.findall(pattern, text)]
+            of_each.append(sorted(found))
+        assert of_each[0], pattern
+        # Each links to the other.
+        for own, other in zip(of_each, ("](README_zh.md)", "](README.md)")):
+            if pattern.startswith(r"\]"):
+                own.remove(other)
+        assert of_each[0] == of_each[1], pattern

@@ -47,10 +47,9 @@ def test_help_lists_the_commands(capsys):
         cli.main(["--help"])
     assert finished.value.code == 0
     printed = capsys.readouterr().out
-    names = ["train", "eval", "infer", "export_model", "prepare", "convert", "summary", "doctor"]
-    assert [command.name for command in cli.COMMANDS] == names
-    for name in names:
-        assert re.search(rf"^ +{name}\b", printed, re.MULTILINE)
+    listed = re.findall(r"^    (\w+)", printed, re.MULTILINE)
+    assert listed == [command.name for command in cli.COMMANDS]
+    assert len(set(listed)) == len(listed) and {"train", "eval", "doctor"} < set(listed)
 
 
 def test_mistakes_are_printed_without_a_traceback(capsys, tmp_path):
@@ -145,8 +144,9 @@ def test_script_that_fails_on_an_unknown_model_says_so_in_a_line(run_python, tmp
     (tmp_path / "build.py").write_text(script.replace("build_model(", "Engine("))
     words = ["-m", "paddleclas_eca", "build.py", "-c", "digits/ECA_ResNet18"]
     finished = run_python(*words, "-o", "Arch.name=ECA_ResNet5O", cwd=tmp_path, fails=True)
-    assert finished.stderr.splitlines()[-1].startswith("error: Arch.name: ")
-    assert "Did you mean ECA_ResNet50" in finished.stderr
+    # There are no digits here, which is told, too.
+    (told,) = (line for line in finished.stderr.splitlines() if line.startswith("error: Arch."))
+    assert told.startswith("error: Arch.name: ") and "Did you mean ECA_ResNet50" in told
     assert "Traceback" not in finished.stderr
 
 
