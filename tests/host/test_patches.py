@@ -141,6 +141,8 @@ def broken_list(digits, tmp_path):
     return {
         "DataLoader.Train.dataset.image_root": str(tmp_path),
         "DataLoader.Train.dataset.cls_label_path": str(file),
+        # It would find them before.
+        "Global.preflight": False,
     }
 
 
@@ -249,7 +251,7 @@ def test_weights_that_fit_in_part_are_reported(make_engine, weights_of, log):
 @pytest.mark.without_patch("load-report", ValueError, "exists")
 def test_missing_weights_are_a_mistake_of_the_user(make_engine, tmp_path):
     with pytest.raises(UserError, match=r"no\.pdparams does not exist"):
-        make_engine({"Global.pretrained_model": str(tmp_path / "no")})
+        make_engine({"Global.pretrained_model": str(tmp_path / "no"), "Global.preflight": False})
 
 
 @pytest.mark.without_patch("resume-check", pytest.fail.Exception, "DID NOT RAISE")
