@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +18,38 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Tests that build large networks, hundreds of them.
 _LARGE = {"models", "parity"}
+# Seconds that the process may take to end, once all results are told.
+ENDING_MAY_TAKE = 60.0
+_STATUS = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the exit code that the tests have earned."""
+    session.config.stash[_STATUS] = int(exitstatus)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the process where a thread or a loader's process keeps it from ending.
+
+    pytest's limits of time are those of tests, and this comes after the last of them.
+    """
+    guard = threading.Timer(ENDING_MAY_TAKE, _end, [config.stash.get(_STATUS, 1)])
+    guard.daemon = True
+    guard.start()
+
+
+def _end(status: int) -> None:
+    children = multiprocessing.active_children()
+    print(
+        f"all tests are done, but for {ENDING_MAY_TAKE:g} seconds this process has not ended; "
+        f"its child processes are {children}, and its threads:",
+        file=sys.__stderr__,
+        flush=True,
+    )
+    faulthandler.dump_traceback(file=sys.__stderr__)
+    for child in children:
+        child.kill()
+    os._exit(status)
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:

@@ -176,6 +176,13 @@ def test_what_uv_says_is_the_reason(matrix, tmp_path, monkeypatch):
     assert one_result(matrix).note == "no interpreter: no wheels of /my/wheels"
 
 
+def test_installing_does_not_hang_for_ever(matrix, tmp_path, monkeypatch):
+    monkeypatch.setattr(matrix, "LONGEST_INSTALL", 0.5)
+    with pytest.raises(matrix.NotRunError, match="^not installable: took more than 0.5 seconds$"):
+        with (tmp_path / "log").open("w") as log:
+            matrix.call(log, "not installable", "sleep", "60")
+
+
 def test_interpreters_are_asked_for_their_version(matrix, tmp_path, monkeypatch):
     this = ".".join(map(str, sys.version_info[:2]))
     assert matrix.find_python(this) == sys.executable

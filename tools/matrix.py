@@ -63,6 +63,8 @@ SETTINGS = {
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
     "PIP_CERT": "SSL_CERT_FILE",
 }
+# So many seconds may a step of installing take: what takes longer hangs.
+LONGEST_INSTALL = 900
 # Below this a cell is not begun. An environment takes 1.3 GB, or next to nothing where it can
 # share the files of uv's cache.
 LEAST_DISK = 4 * 2**30
@@ -273,13 +275,17 @@ def call(log, problem: str, *command: str | Path) -> None:
         if of_pip in os.environ:
             environment.setdefault(of_uv, os.environ[of_pip])
     words = list(map(str, command))
-    finished = subprocess.run(
-        words,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    try:
+        finished = subprocess.run(
+            words,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LONGEST_INSTALL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotRunError(f"{problem}: took more than {LONGEST_INSTALL} seconds") from error
     log.write(f"$ {' '.join(words)}\n{finished.stdout}")
     log.flush()
     if finished.returncode:

@@ -1,0 +1,37 @@
+"""The process that runs the tests ends, with their exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KEPT_FROM_ENDING = """
+import threading, time
+import conftest
+
+conftest.ENDING_MAY_TAKE = 1.0
+
+def test_leaves_a_thread():
+    threading.Thread(target=time.sleep, args=[100], name="left behind").start()
+    assert {holds}
+"""
+
+
+@pytest.mark.parametrize(("holds", "code"), [(True, 0), (False, 1)])
+def test_a_thread_that_is_left_behind_does_not_keep_the_process(tmp_path, holds, code):
+    file = tmp_path / "test_thread.py"
+    file.write_text(KEPT_FROM_ENDING.format(holds=holds))
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", file],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.returncode == code, finished.stdout + finished.stderr
+    assert "has not ended" in finished.stderr
