@@ -20,20 +20,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 _LARGE = {"models", "parity"}
 # Seconds that the process may take to end, once all results are told.
 ENDING_MAY_TAKE = 60.0
-_STATUS = pytest.StashKey[int]()
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Keep the exit code that the tests have earned."""
-    session.config.stash[_STATUS] = int(exitstatus)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(exitstatus: int) -> None:
     """End the process where a thread or a loader's process keeps it from ending.
 
     pytest's limits of time are those of tests, and this comes after the last of them.
     """
-    guard = threading.Timer(ENDING_MAY_TAKE, _end, [config.stash.get(_STATUS, 1)])
+    guard = threading.Timer(ENDING_MAY_TAKE, _end, [int(exitstatus)])
     guard.daemon = True
     guard.start()
 

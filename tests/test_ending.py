@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,22 +13,23 @@ import conftest
 conftest.ENDING_MAY_TAKE = 1.0
 
 def test_leaves_a_thread():
-    threading.Thread(target=time.sleep, args=[100], name="left behind").start()
+    threading.Thread(target=time.sleep, args=[100]).start()
     assert {holds}
 """
 
 
 @pytest.mark.parametrize(("holds", "code"), [(True, 0), (False, 1)])
-def test_a_thread_that_is_left_behind_does_not_keep_the_process(tmp_path, holds, code):
+def test_a_thread_that_is_left_behind_does_not_keep_the_process(run_python, tmp_path, holds, code):
     file = tmp_path / "test_thread.py"
     file.write_text(KEPT_FROM_ENDING.format(holds=holds))
-    finished = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", file],
+    finished = run_python(
+        *("-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", file),
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-        capture_output=True,
-        text=True,
+        fails=not holds,
+        env={"PYTHONPATH": str(Path(__file__).parent), "PYTHONUNBUFFERED": ""},
         timeout=60,
     )
     assert finished.returncode == code, finished.stdout + finished.stderr
     assert "has not ended" in finished.stderr
+    # The results were told before.
+    assert f"{'1 passed' if holds else '1 failed'} in" in finished.stdout
