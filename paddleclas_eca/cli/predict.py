@@ -71,9 +71,12 @@ def run(args: argparse.Namespace) -> int:
         UserError: there is no such model or image, or an option is out of range.
     """
     from ..deploy import Predictor
+    from ..host.runtime import tune_cpu
 
     require_count("--batch-size", args.batch_size)
     images = [image.path for image in find_images(args.images)]
+    if args.device == "cpu":
+        tune_cpu(keep_memory=True)
     predictor = Predictor(args.model, backend=args.backend, device=args.device)
     results = predictor.stream(images, batch_size=args.batch_size, topk=args.topk)
     unreadable = 0

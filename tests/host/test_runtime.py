@@ -1,8 +1,9 @@
-"""Threads and oneDNN are set for a CPU before Paddle is imported, the user's choice first."""
+"""The CPU is tuned before Paddle is imported, the user's choice first."""
 
 from __future__ import annotations
 
 import json
+import platform
 import sys
 
 import pytest
@@ -67,7 +68,13 @@ def test_cores_are_shared_out_under_the_launcher(run_two_ranks, tmp_path, users)
     assert env["OMP_NUM_THREADS"] == str(users or max(1, cores // 2))
 
 
-def test_more_processes_than_cores(monkeypatch):
+@pytest.fixture
+def own_memory_as_it_is(monkeypatch):
+    """The tests' own process does not keep what it frees."""
+    monkeypatch.setattr(runtime, "keep_freed_memory", lambda: False)
+
+
+def test_more_processes_than_cores(monkeypatch, own_memory_as_it_is):
     monkeypatch.delitem(sys.modules, "paddle", raising=False)
     monkeypatch.setattr(runtime.os, "environ", {"PADDLE_LOCAL_SIZE": "1000"})
     assert runtime.tune_cpu()["OMP_NUM_THREADS"] == "1"
@@ -82,7 +89,9 @@ def test_more_processes_than_cores(monkeypatch):
         ({}, set()),
     ],
 )
-def test_only_the_cpu_is_tuned_and_static_graphs_go_without_onednn(monkeypatch, settings, names):
+def test_only_the_cpu_is_tuned_and_static_graphs_go_without_onednn(
+    monkeypatch, own_memory_as_it_is, settings, names
+):
     monkeypatch.delitem(sys.modules, "paddle", raising=False)
     monkeypatch.setattr(runtime.os, "environ", {})
     runtime.tune(settings)
@@ -93,3 +102,62 @@ def test_devices():
     runtime.check_device("cpu")
     with pytest.raises(UserError, match="Global.device: toaster cannot be used: .*=cpu"):
         runtime.check_device("toaster")
+
+
+# Page faults while a block of 200 MB is filled whose like was freed before.
+FAULTS = """
+import resource
+from paddleclas_eca.host.runtime import keep_freed_memory
+kept = keep_freed_memory()
+for again in (False, True):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = bytearray(b"x") * (200 * 2**20)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    del block
+print("REPORT[%s, %d]" % (str(kept).lower(), faults))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+@pytest.mark.parametrize(
+    ("environment", "kept"),
+    [
+        ({}, True),
+        ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
+        ({"GLIBC_TUNABLES": "glibc.malloc.perturb=0"}, False),
+    ],
+)
+def test_freed_memory_is_kept_unless_the_user_says_how(run_python, environment, kept):
+    unset = dict.fromkeys((*runtime._MALLOC_SETTINGS, "GLIBC_TUNABLES"))
+    done = run_python("-c", FAULTS, **{**unset, **environment})
+    assert done.returncode == 0, done.stderr
+    reported, faults = _read(done.stdout)
+    assert reported is kept
+    # 51,200 pages of 4 KiB, or fewer where the system gives out larger ones.
+    assert faults < 100 if kept else faults >= 100
+
+
+CHILD = """
+import os
+from pathlib import Path
+from paddleclas_eca.host.runtime import keep_freed_memory
+assert keep_freed_memory()
+block = bytearray(b"x") * (500 * 2**20)
+del block
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+print("REPORT[%d, " % resident(), end="", flush=True)
+if os.fork() == 0:
+    print("%d]" % resident(), flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_processes_of_a_loader_do_not_hold_what_was_freed(run_python):
+    unset = dict.fromkeys((*runtime._MALLOC_SETTINGS, "GLIBC_TUNABLES"))
+    done = run_python("-c", CHILD, **unset)
+    assert done.returncode == 0, done.stderr
+    parent, child = _read(done.stdout)
+    assert parent > 500 * 2**20 and child < 200 * 2**20
