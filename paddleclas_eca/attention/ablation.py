@@ -54,8 +54,8 @@ class SELayer(ChannelAttention):
         self.fc2 = _linear(width, channels, learning_rate)
 
     def scores(self, means: paddle.Tensor) -> paddle.Tensor:
-        """``[N, C]`` to ``[N, C]``."""
-        return self.fc2(F.relu(self.fc1(means)))
+        """``[N, C]`` or ``[N, C, 1, 1]`` to ``[N, C]``."""
+        return self.fc2(F.relu(self.fc1(self.flat(means))))
 
 
 class SEVar1(ChannelAttention):
@@ -67,7 +67,7 @@ class SEVar1(ChannelAttention):
         super().__init__(channels, data_format)
 
     def scores(self, means: paddle.Tensor) -> paddle.Tensor:
-        """``[N, C]`` to ``[N, C]``."""
+        """The means themselves."""
         return means
 
 
@@ -82,8 +82,8 @@ class SEVar2(ChannelAttention):
         self.weight = self.create_parameter([channels], attr=attr)
 
     def scores(self, means: paddle.Tensor) -> paddle.Tensor:
-        """``[N, C]`` to ``[N, C]``."""
-        return means * self.weight
+        """``[N, C]`` or ``[N, C, 1, 1]`` to ``[N, C]``."""
+        return self.flat(means) * self.weight
 
 
 class SEVar3(ChannelAttention):
@@ -96,8 +96,8 @@ class SEVar3(ChannelAttention):
         self.fc = _linear(channels, channels, learning_rate)
 
     def scores(self, means: paddle.Tensor) -> paddle.Tensor:
-        """``[N, C]`` to ``[N, C]``."""
-        return self.fc(means)
+        """``[N, C]`` or ``[N, C, 1, 1]`` to ``[N, C]``."""
+        return self.fc(self.flat(means))
 
 
 class SEGC(ChannelAttention):
@@ -151,8 +151,8 @@ class SEGC(ChannelAttention):
         return int(groups)
 
     def scores(self, means: paddle.Tensor) -> paddle.Tensor:
-        """``[N, C]`` to ``[N, C, 1]``."""
-        return self.conv(means.unsqueeze(-1))
+        """``[N, C]`` or ``[N, C, 1, 1]`` to ``[N, C, 1]``."""
+        return self.conv(self.flat(means).unsqueeze(-1))
 
 
 class ECANS(ChannelAttention):
@@ -190,8 +190,8 @@ class ECANS(ChannelAttention):
         )
 
     def scores(self, means: paddle.Tensor) -> paddle.Tensor:
-        """``[N, C]`` to ``[N, C]``."""
-        padded = pad_channels(means, (self.k_size - 1) // 2, self.padding_mode)
+        """``[N, C]`` or ``[N, C, 1, 1]`` to ``[N, C]``."""
+        padded = pad_channels(self.flat(means), (self.k_size - 1) // 2, self.padding_mode)
         scores = padded[:, : self.channels] * self.weight[:, 0]
         for i in range(1, self.k_size):
             scores = scores + padded[:, i : i + self.channels] * self.weight[:, i]

@@ -10,6 +10,7 @@ from typing import Any, Union
 
 import paddle
 from paddle import nn
+from paddle.nn import functional as F
 
 from ..errors import UserError, require_count
 from .channel import ChannelAttention, uniform_weight
@@ -140,10 +141,17 @@ class ECALayer(ChannelAttention):
         )
 
     def scores(self, means: paddle.Tensor) -> paddle.Tensor:
-        """``[N, C]`` to ``[N, 1, C]``."""
+        """``[N, C]`` or ``[N, C, 1, 1]`` to ``[N, 1, C]``, in static programs ``[N, 1, 1, C]``."""
+        width, padding = self.channels, self._padding
         if self.padding_mode == "circular":
-            means = pad_channels(means, self._padding, "circular")
-        return self.conv(means.reshape([-1, 1, means.shape[-1]]))
+            means = pad_channels(self.flat(means), padding, "circular")
+            width, padding = width + 2 * padding, 0
+        if paddle.in_dynamic_mode():
+            return self.conv(means.reshape([-1, 1, width]))
+        # What Paddle's Conv1D does, without its changes of shape, which an exported program
+        # keeps; and oneDNN fuses the sigmoid into it. Hooks of self.conv are passed by.
+        kernel = self.conv.weight.unsqueeze(2)
+        return F.conv2d(means.reshape([-1, 1, 1, width]), kernel, padding=[0, padding])
 
     def extra_repr(self) -> str:
         """Show the arguments in ``print(model)``."""

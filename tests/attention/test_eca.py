@@ -198,5 +198,26 @@ def test_exported_layer_takes_any_batch_and_size(tmp_path, data_format):
         np.testing.assert_allclose(out, reference(x, kernel), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(("k_size", "padding_mode"), [(1, "zeros"), (5, "zeros"), (5, "circular")])
+def test_static_programs_compute_what_the_layer_does(k_size, padding_mode, data_format):
+    """Forward and gradients: the convolution is written in another way there."""
+    layer = ECALayer(6, k_size, data_format, padding_mode=padding_mode)
+    static = paddle.jit.to_static(layer.forward, full_graph=True)
+    values, direction = images(2, 6, 4, 3), images(2, 3, 4, 6).transpose(0, 3, 2, 1)
+    if data_format == "NHWC":
+        values, direction = values.transpose(TO_NHWC), direction.transpose(TO_NHWC)
+    found = []
+    for forward in (ECALayer.forward.__get__(layer), static):
+        x = paddle.to_tensor(values, stop_gradient=False)
+        y = forward(x)
+        (y * paddle.to_tensor(direction)).sum().backward()
+        found.append([tensor.numpy() for tensor in (y, x.grad, layer.conv.weight.grad)])
+        layer.conv.weight.clear_grad()
+    for eager, compiled in zip(*found):
+        np.testing.assert_allclose(compiled, eager, rtol=1e-5, atol=1e-6)
+        assert np.abs(eager).max() > 0
+
+
 def test_shows_its_arguments():
     assert "channels=8, k_size=3, data_format=NHWC" in repr(ECALayer(8, 3, "NHWC"))

@@ -103,9 +103,10 @@ def require_equal_statistics(pair: Pair, ours: Step, theirs: Step, tolerance: fl
 
 def require_equal_steps_in_float64(pair: Pair) -> None:
     ours, theirs = pair.train_step("float64")
-    # Measured on ResNets of 50 to 200 layers: 2e-13, and 2e-11 for gradients.
+    # Measured on ResNets of 50 to 200 layers: 2e-13.
     assert math.isclose(ours.loss, theirs.loss, rel_tol=1e-9)
-    require_equal_gradients(ours, theirs, 1e-8)
+    # Paddle's gradient of a pooling keeps 1/(HW) as a float32 number: 5e-8 (2e-11 without it).
+    require_equal_gradients(ours, theirs, 2e-7)
     # Paddle keeps the momentum of a BatchNorm as a float32 number: a difference of 1e-8.
     require_equal_statistics(pair, ours, theirs, 1e-6)
 
