@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import attention, check, convert, doctor, engine, plot, predict, prepare, summary
+from . import attention, benchmark, check, convert, doctor, engine, plot, predict, prepare, summary
 from .command import Command
 
 COMMANDS: list[Command] = [
@@ -21,6 +21,7 @@ COMMANDS: list[Command] = [
     summary.COMMAND,
     plot.COMMAND,
     attention.COMMAND,
+    benchmark.COMMAND,
     doctor.COMMAND,
 ]
 

@@ -57,11 +57,19 @@ def add_onnx(folder: Path, config: dict[str, Any]) -> None:
     if not config["Global"].get(SWITCH):
         return
     require_converter()
-    _convert(folder)
+    convert_to_onnx(folder)
     _check(folder, config)
 
 
-def _convert(folder: Path) -> None:
+def convert_to_onnx(folder: Path) -> None:
+    """Write ``inference.onnx`` beside an exported network.
+
+    Args:
+        folder: has the network's program and weights.
+
+    Raises:
+        UserError: paddle2onnx cannot convert it.
+    """
     # In a process of its own: paddle2onnx aborts it at what it cannot convert.
     options = {
         "model_filename": str(folder / PROGRAM),

@@ -106,7 +106,7 @@ def test_an_onnx_file_that_differs_is_refused(needs_onnx, exported, config, monk
         session = opened(folder, device)
         return session._replace(run=lambda batch: session.run(batch) + (len(batch) > 1) * 2e-4)
 
-    monkeypatch.setattr(onnx_room, "_convert", lambda folder: None)  # it has one
+    monkeypatch.setattr(onnx_room, "convert_to_onnx", lambda folder: None)  # it has one
     onnx_room.add_onnx(exported, config)
     monkeypatch.setattr(onnx_room, "open_onnx_session", wrong)
     with pytest.raises(UserError, match=r"differs from the Paddle model by 2\.\de-04"):
@@ -125,7 +125,7 @@ def test_the_image_to_check_with_is_named_where_it_is_none(exported, config, tmp
     (tmp_path / "a.png").write_bytes(b"no image")
     config["Infer"]["infer_imgs"] = str(tmp_path / "a.png")
     monkeypatch.setattr(onnx_room, "require_converter", lambda: None)
-    monkeypatch.setattr(onnx_room, "_convert", lambda folder: None)
+    monkeypatch.setattr(onnx_room, "convert_to_onnx", lambda folder: None)
     with pytest.raises(UserError, match="a.png cannot be read as an image: it is damaged"):
         onnx_room.add_onnx(exported, config)
 

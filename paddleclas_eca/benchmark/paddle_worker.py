@@ -1,0 +1,180 @@
+"""The worker of a network in Paddle."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+from .subjects import build, require_possible
+from .workers import Case, Ready, peak_process_bytes, seconds_of, serve
+
+if TYPE_CHECKING:
+    from paddle import nn
+
+_CLASSES = 1000
+Step = Callable[[], Any]
+
+
+def prepare(build: Callable[[str], nn.Layer], case: Case) -> Ready:
+    """Build a network and make it ready to run.
+
+    Args:
+        build: makes the network, in the layout that it is given.
+        case: what one step is to be.
+
+    Raises:
+        UserError: there is no such subject, or it cannot do that.
+    """
+    from ..host.runtime import check_device, require_paddle, threads, tune_cpu
+
+    require_possible(case)
+    if case.device == "cpu":
+        tune_cpu(onednn=case.mode != "train_static", keep_memory=True)
+    require_paddle()
+    check_device(case.device, "--device", "--device cpu")
+    import paddle
+
+    paddle.seed(0)
+    network = build(case.layout)
+    step = _STEPS[case.mode](network, case)
+    gpu = case.device == "gpu"
+    peak_bytes = paddle.device.cuda.max_memory_allocated if gpu else peak_process_bytes
+    software = {"paddlepaddle": paddle.__version__}
+    if case.mode == "onnxruntime":
+        import onnxruntime
+
+        software = {"onnxruntime": onnxruntime.__version__}
+        peak_bytes = _unknown if gpu else peak_process_bytes
+    if gpu:
+        software["GPU"] = paddle.device.cuda.get_device_name()
+        paddle.device.cuda.reset_max_memory_allocated()
+    return Ready(
+        run=lambda steps: (_gpu_seconds if gpu else seconds_of)(step, steps),
+        peak_bytes=peak_bytes,
+        software=software,
+        threads=threads(),
+    )
+
+
+def _unknown() -> int:
+    return 0
+
+
+def _gpu_seconds(step: Step, steps: int) -> float:
+    # By the GPU's own clock: a CPU that is slow to launch kernels shows in it all the same, as
+    # gaps, but the wait for the answer does not.
+    from paddle.device import Event, synchronize
+
+    start, end = Event(enable_timing=True), Event(enable_timing=True)
+    synchronize()
+    start.record()
+    for _ in range(steps):
+        step()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1e3
+
+
+def _images(case: Case) -> Any:
+    import paddle
+
+    return paddle.randn([case.batch_size, 3, case.image_size, case.image_size])
+
+
+def _mixed_precision(case: Case) -> Any:
+    import paddle
+
+    if case.precision == "fp32":
+        return contextlib.nullcontext()
+    dtype = {"fp16": "float16", "bf16": "bfloat16"}[case.precision]
+    return paddle.amp.auto_cast(level="O1", dtype=dtype)
+
+
+def _training(network: nn.Layer, case: Case, static: bool = False) -> Step:
+    import paddle
+    from paddle.nn import functional as F
+
+    network.train()
+    # As in the recipe of the paper for its ResNets, but for the rate: labels are random here.
+    optimizer = paddle.optimizer.Momentum(1e-3, parameters=network.parameters(), weight_decay=1e-4)
+    scaler = paddle.amp.GradScaler(enable=case.precision == "fp16")
+    run = paddle.jit.to_static(network, full_graph=True) if static else network
+    images = _images(case)
+    labels = paddle.randint(0, _CLASSES, [case.batch_size])
+
+    def step() -> None:
+        with _mixed_precision(case):
+            loss = F.cross_entropy(run(images), labels)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.clear_grad()
+
+    return step
+
+
+def _training_static(network: nn.Layer, case: Case) -> Step:
+    return _training(network, case, static=True)
+
+
+def _evaluation(network: nn.Layer, case: Case) -> Step:
+    import paddle
+
+    network.eval()
+    images = _images(case)
+
+    def step() -> None:
+        with paddle.no_grad(), _mixed_precision(case):
+            network(images)
+
+    return step
+
+
+def _exported(network: nn.Layer, case: Case, onnx: bool = False) -> Step:
+    import paddle
+
+    from ..deploy.onnx import convert_to_onnx, open_onnx_session, require_converter
+    from ..host.inference import open_session
+
+    network.eval()
+    shape = [None, 3, case.image_size, case.image_size]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        program = paddle.jit.to_static(
+            network, input_spec=[paddle.static.InputSpec(shape, "float32")], full_graph=True
+        )
+        paddle.jit.save(program, str(folder / "inference"))
+        if onnx:
+            require_converter()
+            convert_to_onnx(folder)
+            session = open_onnx_session(folder, case.device)
+        else:
+            session = open_session(folder, case.device)
+    images = _images(case).numpy()
+    return lambda: session.run(images)
+
+
+def _exported_to_onnx(network: nn.Layer, case: Case) -> Step:
+    return _exported(network, case, onnx=True)
+
+
+_STEPS: dict[str, Callable[[nn.Layer, Case], Step]] = {
+    "train": _training,
+    "train_static": _training_static,
+    "eval": _evaluation,
+    "paddle_inference": _exported,
+    "onnxruntime": _exported_to_onnx,
+}
+
+
+def main(subject: str) -> None:
+    """Serve a subject, see :func:`paddleclas_eca.benchmark.subjects.build`."""
+    serve(lambda case: prepare(partial(build, subject), case))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
