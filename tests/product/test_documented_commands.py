@@ -55,6 +55,9 @@ ELSEWHERE = {
     # Hours; shorter forms of them are tests.
     "python tools/matrix.py": "tests/test_matrix.py",
     "python benchmarks/faults.py": "tests/product/test_interrupted_runs.py",
+    "paddleclas-eca benchmark": "tests/product/test_benchmark_command.py",
+    "benchmarks/communication.py": "tests/benchmarks/test_communication.py",
+    "python benchmarks/scaling.py": "tests/benchmarks/test_scaling.py",
     "def row(name)": "tests/test_backbone_configs.py",
 }
 # What is described as tried by hand, with its result, in the document itself.
