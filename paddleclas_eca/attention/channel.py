@@ -73,10 +73,11 @@ class ChannelAttention(nn.Layer):
                 f"{type(self).__name__} of {self.channels} channels got an input of shape "
                 f"{list(x.shape)} ({self.data_format})"
             )
-        # Each layout in the way that is fast in it: a mean over H and W has a gradient in NCHW that
-        # takes 4 times as long, and 15 times in oneDNN's inference; in NHWC the pooling has
-        # (docs/performance.md). Reshapes rather than squeeze and transpose: no data moves, no
-        # axis is guessed when N, H or W is 1, and oneDNN's bfloat16 inference takes them.
+        # Each layout in the way that is fast in it: a mean over H and W takes 8 times as long in
+        # NCHW, forward and backward, and 50 times in oneDNN's inference; in NHWC the pooling is
+        # the slower one (docs/performance.md). Reshapes rather than squeeze and transpose: no
+        # data moves, no axis is guessed when N, H or W is 1, and oneDNN's bfloat16 inference
+        # takes them.
         if self.data_format == "NCHW":
             means = F.adaptive_avg_pool2d(x, 1)
         else:
