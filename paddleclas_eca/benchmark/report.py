@@ -8,9 +8,11 @@ import platform
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
+from ..host.files import write_all
 from .measure import Comparison, Result
 from .subjects import MODES
 
@@ -163,12 +165,13 @@ def write(comparisons: Sequence[Comparison], about: dict[str, str], folder: Path
         UserError: they cannot be written.
     """
     data = {"machine": about, "comparisons": [asdict(comparison) for comparison in comparisons]}
-    texts = {".md": as_markdown(comparisons, about), ".json": json.dumps(data, indent=1) + "\n"}
-    try:
-        for suffix, text in texts.items():
-            draft = folder / f".{NAME}{suffix}"
-            draft.write_text(text, encoding="utf-8")
-            os.replace(draft, folder / f"{NAME}{suffix}")
-    except OSError as error:
-        raise UserError(f"--output: {folder}: {error.strerror or error}") from error
-    return [folder / f"{NAME}{suffix}" for suffix in texts] + draw(comparisons, folder / NAME)
+    texts = {
+        folder / f"{NAME}.md": as_markdown(comparisons, about),
+        folder / f"{NAME}.json": json.dumps(data, indent=1) + "\n",
+    }
+    write_all({path: partial(_write_text, text) for path, text in texts.items()})
+    return [*texts, *draw(comparisons, folder / NAME)]
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")

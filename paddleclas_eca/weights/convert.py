@@ -12,9 +12,10 @@ import numpy as np
 import yaml
 
 from ..errors import UserError
+from ..host.files import write_all
 from ..host.patches.weights import LoadReport, some
 from ..models import MODELS, create_model, require_model
-from .files import PADDLE_ENDING, WRITERS, read_weights, require_free, write_all
+from .files import PADDLE_ENDING, WRITERS, read_weights, require_free
 from .names import PADDLE, Dialect, block_of, recognise, stage_of
 from .topology import depths_of, explain, family_of, native_dialect
 

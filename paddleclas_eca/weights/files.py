@@ -7,9 +7,7 @@ pickles go through :mod:`paddleclas_eca.host.safe_load`.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -200,29 +198,3 @@ def require_free(paths: Iterable[Path], overwrite: bool) -> None:
             raise UserError(f"{path} is a folder")
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists; --overwrite replaces it")
-
-
-def write_all(writers: Mapping[Path, Callable[[Path], None]]) -> None:
-    """Write some files, each one whole; none if one of them cannot be written.
-
-    Args:
-        writers: the files, to what writes one to the path that it is given.
-
-    Raises:
-        UserError: a file cannot be written.
-    """
-    drafts = {path: path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in writers}
-    try:
-        for path, write in writers.items():
-            if path.parent.exists() and not path.parent.is_dir():
-                raise UserError(f"{path} cannot be written: {path.parent} is no folder")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(drafts[path])
-        for path, draft in drafts.items():
-            os.replace(draft, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        for draft in drafts.values():
-            with contextlib.suppress(OSError):
-                draft.unlink()

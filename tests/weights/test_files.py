@@ -13,7 +13,8 @@ import pytest
 from hostile import Call
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.weights.files import WRITERS, read_weights, require_free, write_all
+from paddleclas_eca.host.files import write_all
+from paddleclas_eca.weights.files import WRITERS, read_weights, require_free
 
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
