@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from paddleclas_eca.benchmark.measure import Spread, spread
+from paddleclas_eca.benchmark.paddle_worker import seconds_on, training_step
+from paddleclas_eca.benchmark.workers import Case
 from paddleclas_eca.cli import report_mistakes
 from paddleclas_eca.errors import require_count
 from paddleclas_eca.host.runtime import check_device, require_paddle, threads, tune_cpu
@@ -39,38 +40,31 @@ def parse() -> argparse.Namespace:
 def measure(args: argparse.Namespace) -> tuple[list[float], list[float]]:
     """Seconds per step with and without the exchange of gradients, one of each per round."""
     import paddle
-    from paddle.nn import functional as F
 
     from paddleclas_eca import create_model
 
     paddle.seed(0)
     network = create_model(args.model)
-    if paddle.distributed.get_world_size() > 1:
+    parallel = paddle.distributed.get_world_size() > 1
+    if parallel:
         paddle.distributed.init_parallel_env()
         network = paddle.DataParallel(network)
-    optimizer = paddle.optimizer.Momentum(1e-3, parameters=network.parameters(), weight_decay=1e-4)
-    images = paddle.randn([args.batch_size, 3, args.image_size, args.image_size])
-    labels = paddle.randint(0, 1000, [args.batch_size])
+    step = training_step(network, Case("train", args.batch_size, args.image_size, args.device))
+    timed = seconds_on(args.device)
 
-    def step(exchange: bool) -> float:
-        alone = isinstance(network, paddle.DataParallel) and not exchange
-        if isinstance(network, paddle.DataParallel):
+    def run_step(exchange: bool) -> float:
+        if parallel:
             paddle.distributed.barrier()
-        started = time.perf_counter()
+        alone = parallel and not exchange
         with network.no_sync() if alone else contextlib.nullcontext():
-            F.cross_entropy(network(images), labels).backward()
-        optimizer.step()
-        optimizer.clear_grad()
-        if args.device == "gpu":
-            paddle.device.synchronize()
-        return time.perf_counter() - started
+            return timed(step, 1)
 
     for exchange in (True, False):  # warm up
-        step(exchange)
+        run_step(exchange)
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for number in range(args.rounds):
         for exchange in (True, False) if number % 2 == 0 else (False, True):
-            seconds[exchange].append(step(exchange))
+            seconds[exchange].append(run_step(exchange))
     return seconds[True], seconds[False]
 
 

@@ -109,9 +109,10 @@ def build(model: str, form: str, layout: str = "NCHW", **options: Any) -> nn.Lay
     if form not in (*FORMS, EARLY):
         raise UserError(f"there is no form {form!r} (forms: {', '.join((*FORMS, EARLY))})")
     network = create_model(model, **options)
+    kind = type(form, (_Form,), {"form": FORMS.get(form)})
     for block in network.blocks:
         if form != EARLY:
-            block.attention.__class__ = type(form, (_Form,), {"form": FORMS[form]})
+            block.attention.__class__ = kind
         elif isinstance(block, Bottleneck):
             block.__class__ = _EarlyBottleneck
         else:

@@ -29,7 +29,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -215,62 +215,27 @@ def table(rows: Iterable[Prediction]) -> str:
     return "\n".join(lines)
 
 
-def whole(text: str) -> int:
-    """A whole number above 0.
+def _reader(
+    read: Callable[[str], float], lowest: float, highest: float, wanted: str
+) -> Callable[[str], float]:
+    """What argparse reads a number with, for one that has to lie within bounds."""
 
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if not 1 <= number <= LARGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {LARGEST}")
-    return number
+    def reader(text: str) -> float:
+        try:
+            number = read(text)
+        except ValueError:
+            number = math.nan
+        if not lowest <= number <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {wanted}")
+        return number
 
-
-def positive(text: str) -> float:
-    """A number above 0.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    number = _number(text)
-    if not 1 / LARGEST <= number <= LARGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 (up to {LARGEST})")
-    return number
+    return reader
 
 
-def positive_or_zero(text: str) -> float:
-    """A number that is not below 0.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    number = _number(text)
-    if not 0 <= number <= LARGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {LARGEST}")
-    return number
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    number = _number(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-    return number
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+whole = _reader(int, 1, LARGEST, f"whole number from 1 to {LARGEST}")
+positive = _reader(float, 1 / LARGEST, LARGEST, f"number above 0 (up to {LARGEST})")
+positive_or_zero = _reader(float, 0, LARGEST, f"number from 0 to {LARGEST}")
+share = _reader(float, 0, 1, "number from 0 to 1")
 
 
 def make_parser() -> argparse.ArgumentParser:

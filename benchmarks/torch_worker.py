@@ -10,17 +10,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "parity")]
 
-from paddleclas_eca.benchmark.workers import Case, Ready, peak_process_bytes, seconds_of, serve
+from paddleclas_eca.benchmark.workers import (
+    Case,
+    Ready,
+    peak_process_bytes,
+    seconds_of,
+    seconds_of_events,
+    serve,
+)
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.host.runtime import keep_freed_memory
 
 _CLASSES = 1000
+_DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 
 
 def prepare(model: str, attention: str, case: Case) -> Ready:
@@ -47,7 +56,7 @@ def prepare(model: str, attention: str, case: Case) -> Ready:
         if given not in valid:
             raise UserError(f"there is no {given!r} among {', '.join(valid)}")
     torch.manual_seed(0)
-    device = {"cpu": "cpu", "gpu": "cuda"}[case.device]
+    device = _DEVICES[case.device]
     network = torch_networks.build(model, _CLASSES, make[attention]).to(device)
     shape = [case.batch_size, 3, case.image_size, case.image_size]
     images = torch.randn(shape, device=device)
@@ -55,27 +64,23 @@ def prepare(model: str, attention: str, case: Case) -> Ready:
         network = network.to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
     step = {"train": _training, "eval": _evaluation}[case.mode](network, images, case)
-    gpu = case.device == "gpu"
-
+    of_gpu = torch.cuda.max_memory_allocated
     return Ready(
-        run=lambda steps: (_gpu_seconds if gpu else seconds_of)(step, steps),
-        peak_bytes=torch.cuda.max_memory_allocated if gpu else peak_process_bytes,
+        run=partial(_seconds_on(case.device), step),
+        peak_bytes=of_gpu if case.device == "gpu" else peak_process_bytes,
         software={"torch": torch.__version__},
         threads=torch.get_num_threads(),
     )
 
 
-def _gpu_seconds(step: Callable[[], None], steps: int) -> float:
-    import torch
+def _seconds_on(device: str) -> Callable[[Callable[[], None], int], float]:
+    if device == "cpu":
+        return seconds_of
+    from torch.cuda import Event, synchronize
 
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize()
-    start.record()
-    for _ in range(steps):
-        step()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1e3
+    return partial(
+        seconds_of_events, event=partial(Event, enable_timing=True), synchronize=synchronize
+    )
 
 
 def _identity(channels: int, k_size: int) -> Any:
@@ -88,8 +93,7 @@ def _autocast(case: Case) -> Any:
     import torch
 
     dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[case.precision]
-    device = {"cpu": "cpu", "gpu": "cuda"}[case.device]
-    return torch.autocast(device, dtype=dtype, enabled=dtype is not None)
+    return torch.autocast(_DEVICES[case.device], dtype=dtype, enabled=dtype is not None)
 
 
 def _training(network: Any, images: Any, case: Case) -> Callable[[], None]:

@@ -6,14 +6,13 @@ import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Callable, NamedTuple
 
 from ..errors import UserError
 from .subjects import Subject
-from .workers import Case, Worker
+from .workers import Case, Worker, proc_bytes
 
 # A turn takes at least so long, so that the clock and what the turn before left in the caches
 # do not matter.
@@ -147,20 +146,12 @@ def _left_out_if_failing(
 
 
 def _require_memory(needed: int) -> None:
-    available = _available_bytes()
+    available = proc_bytes("/proc/meminfo", "MemAvailable")
     if available is not None and available < needed + _SPARE_BYTES:
         raise UserError(
             f"there is not enough memory: {available / 2**30:.1f} GiB are free, and the others "
             f"need up to {needed / 2**30:.1f} GiB each. Give fewer networks or a smaller batch"
         )
-
-
-def _available_bytes() -> int | None:
-    with suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None
 
 
 def _order(order: list[int], rounds: int) -> Iterator[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from .subjects import build, require_possible
-from .workers import Case, Ready, peak_process_bytes, seconds_of, serve
+from .workers import Case, Ready, peak_process_bytes, seconds_of, seconds_of_events, serve
 
 if TYPE_CHECKING:
     from paddle import nn
@@ -53,7 +53,7 @@ def prepare(build: Callable[[str], nn.Layer], case: Case) -> Ready:
         software["GPU"] = paddle.device.cuda.get_device_name()
         paddle.device.cuda.reset_max_memory_allocated()
     return Ready(
-        run=lambda steps: (_gpu_seconds if gpu else seconds_of)(step, steps),
+        run=partial(seconds_on(case.device), step),
         peak_bytes=peak_bytes,
         software=software,
         threads=threads(),
@@ -64,19 +64,15 @@ def _unknown() -> int:
     return 0
 
 
-def _gpu_seconds(step: Step, steps: int) -> float:
-    # By the GPU's own clock: a CPU that is slow to launch kernels shows in it all the same, as
-    # gaps, but the wait for the answer does not.
+def seconds_on(device: str) -> Callable[[Step, int], float]:
+    """What runs steps on a device, ``"cpu"`` or ``"gpu"``, and returns their seconds."""
+    if device == "cpu":
+        return seconds_of
     from paddle.device import Event, synchronize
 
-    start, end = Event(enable_timing=True), Event(enable_timing=True)
-    synchronize()
-    start.record()
-    for _ in range(steps):
-        step()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1e3
+    return partial(
+        seconds_of_events, event=partial(Event, enable_timing=True), synchronize=synchronize
+    )
 
 
 def _images(case: Case) -> Any:
@@ -94,7 +90,8 @@ def _mixed_precision(case: Case) -> Any:
     return paddle.amp.auto_cast(level="O1", dtype=dtype)
 
 
-def _training(network: nn.Layer, case: Case, static: bool = False) -> Step:
+def training_step(network: nn.Layer, case: Case, static: bool = False) -> Step:
+    """A step on random images: forward, backward and optimizer; ``static`` for to_static."""
     import paddle
     from paddle.nn import functional as F
 
@@ -115,10 +112,6 @@ def _training(network: nn.Layer, case: Case, static: bool = False) -> Step:
         optimizer.clear_grad()
 
     return step
-
-
-def _training_static(network: nn.Layer, case: Case) -> Step:
-    return _training(network, case, static=True)
 
 
 def _evaluation(network: nn.Layer, case: Case) -> Step:
@@ -158,16 +151,12 @@ def _exported(network: nn.Layer, case: Case, onnx: bool = False) -> Step:
     return lambda: session.run(images)
 
 
-def _exported_to_onnx(network: nn.Layer, case: Case) -> Step:
-    return _exported(network, case, onnx=True)
-
-
 _STEPS: dict[str, Callable[[nn.Layer, Case], Step]] = {
-    "train": _training,
-    "train_static": _training_static,
+    "train": training_step,
+    "train_static": partial(training_step, static=True),
     "eval": _evaluation,
     "paddle_inference": _exported,
-    "onnxruntime": _exported_to_onnx,
+    "onnxruntime": partial(_exported, onnx=True),
 }
 
 

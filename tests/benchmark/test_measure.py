@@ -90,9 +90,9 @@ def test_one_that_refuses_a_step(fake_command):
 
 def test_no_more_are_started_than_fit_into_memory(fake_command, monkeypatch):
     subjects = [Subject(label, fake_command(label, peak=2**30)) for label in ("a", "b")]
-    monkeypatch.setattr(room, "_available_bytes", lambda: 5 * 2**29)
+    monkeypatch.setattr(room, "proc_bytes", lambda file, key: 5 * 2**29)
     assert measure(subjects, CASE, 1).results[1].error is None
-    monkeypatch.setattr(room, "_available_bytes", lambda: 3 * 2**29)
+    monkeypatch.setattr(room, "proc_bytes", lambda file, key: 3 * 2**29)
     assert "there is not enough memory: 1.5 GiB" in measure(subjects, CASE, 1).results[1].error
 
 

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
+CODE = "import sys; from paddleclas_eca.cli import main; sys.exit(main(sys.argv[1:]))"
+
 
 @pytest.fixture
 def benchmark(run_python, repository, tmp_path):
     """Runs ``paddleclas-eca benchmark`` from another folder; returns its report and output."""
 
     def run(*words, fails=False):
-        code = "import sys; from paddleclas_eca.cli import main; sys.exit(main(sys.argv[1:]))"
         small = ["--image-size", "64", "--rounds", "2", "--output", "out"]
         done = run_python(
-            "-c", code, "benchmark", *small, *words, cwd=tmp_path, fails=fails,
+            "-c", CODE, "benchmark", *small, *words, cwd=tmp_path, fails=fails,
             env={"PYTHONPATH": str(repository)},
         )  # fmt: skip
         if fails:
@@ -101,10 +102,9 @@ def test_mistakes_that_the_first_network_finds(benchmark, words, message):
 
 
 def test_interrupted_command_leaves_no_worker(repository, tmp_path):
-    code = "import sys; from paddleclas_eca.cli import main; sys.exit(main(sys.argv[1:]))"
     words = ["benchmark", "ECA_ResNet18", "ResNet18", "--modes", "eval", "--rounds", "1000"]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *words, "--batch-sizes", "1", "--image-size", "32"],
+        [sys.executable, "-c", CODE, *words, "--batch-sizes", "1", "--image-size", "32"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(repository)},
         stdout=subprocess.DEVNULL,
