@@ -22,8 +22,8 @@ from paddleclas_eca.benchmark.measure import Spread, spread
 from paddleclas_eca.benchmark.paddle_worker import seconds_on, training_step
 from paddleclas_eca.benchmark.workers import Case
 from paddleclas_eca.cli import report_mistakes
-from paddleclas_eca.errors import require_count
-from paddleclas_eca.host.runtime import check_device, require_paddle, threads, tune_cpu
+from paddleclas_eca.errors import check_positive_int
+from paddleclas_eca.runtime import check_device, require_paddle, threads, tune_cpu
 
 
 def parse() -> argparse.Namespace:
@@ -76,7 +76,7 @@ def _told(values: Spread, form: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """Measure, and tell on rank 0."""
     for option in ("batch_size", "image_size", "rounds"):
-        require_count(f"--{option.replace('_', '-')}", getattr(args, option))
+        check_positive_int(f"--{option.replace('_', '-')}", getattr(args, option))
     if args.device == "cpu":
         tune_cpu(keep_memory=True)
     require_paddle()

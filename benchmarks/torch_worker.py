@@ -26,7 +26,7 @@ from paddleclas_eca.benchmark.workers import (
     serve,
 )
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.host.runtime import keep_freed_memory
+from paddleclas_eca.runtime import keep_freed_memory
 
 _CLASSES = 1000
 _DEVICES = {"cpu": "cpu", "gpu": "cuda"}

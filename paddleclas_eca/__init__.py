@@ -7,21 +7,22 @@ Paddle nor PaddleClas: what needs them is loaded on first use.
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .lazy import import_lazily
+
 if TYPE_CHECKING:
-    from .host import PaddleClas
+    from .hosts.paddleclas.locate import PaddleClas
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "ECALayer": ".attention",
+    "Predictor": ".deploy",
+    "create_model": ".weights.pretrained",
     "eca_kernel_size": ".attention",
-    "create_model": ".models",
     "list_models": ".models",
-    "patch_predictor": ".host.wheel_predictor",
 }
 
 __all__ = ["__version__", "register", *_LAZY]
@@ -42,28 +43,13 @@ def register(script: Path | None = None) -> PaddleClas:
         UserError: (a ValueError) there is no PaddleClas, it cannot be imported, or it has
             something else of a model's name.
     """
-    from .configs import resource_root
-    from .host import activate
-    from .host.exports import ADDITIONS
-    from .host.registry import register_models
-    from .host.rules import RESOURCE_ROOTS
+    from .hosts.paddleclas import register
 
-    ppcls = activate(script)
-    from .deploy.onnx import add_onnx
-    from .models import FACTORIES
-
-    register_models(ppcls, FACTORIES)
-    if resource_root() not in RESOURCE_ROOTS:
-        RESOURCE_ROOTS.append(resource_root())
-    if add_onnx not in ADDITIONS:
-        ADDITIONS.append(add_onnx)
-    return ppcls
+    return register(script)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name], __name__), name)
+    return import_lazily(__name__, _LAZY, name)
 
 
 def __dir__() -> list[str]:

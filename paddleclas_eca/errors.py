@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -16,19 +16,19 @@ class UserError(ValueError):
     """
 
 
-def require_count(name: str, value: Any) -> None:
-    """Raise UserError unless the argument ``name`` is a whole number of at least 1."""
+def check_positive_int(name: str, value: Any) -> None:
+    """Raise UserError unless the argument ``name`` is a positive integer."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
+        raise UserError(f"{name} must be a positive integer, got {value!r}")
 
 
-def require_data_format(value: Any) -> None:
+def check_data_format(value: Any) -> None:
     """Raise UserError unless ``value`` is a layout of image tensors."""
     if value not in ("NCHW", "NHWC"):
         raise UserError(f'data_format must be "NCHW" or "NHWC", got {value!r}')
 
 
-def require_option(owner: str, option: Any, valid: Collection[str], hint: str = "") -> None:
+def check_option(owner: str, option: Any, valid: Collection[str], hint: str = "") -> None:
     """Raise UserError unless ``option`` is among those that ``owner`` has.
 
     Args:
@@ -65,3 +65,9 @@ def suggestion(name: str, valid: Iterable[str], how_many: int = 3) -> str:
         return ""
     near = [candidate for ratio, candidate in ranked if ratio > ranked[0][0] - 0.05]
     return f". Did you mean {' or '.join(near[:how_many])}?"
+
+
+def excerpt(items: Sequence[Any], shown: int = 4) -> str:
+    """``"a, b, c, d and 4 more"``: the first few items, for a message."""
+    listed = ", ".join(map(str, items[:shown]))
+    return listed + (f" and {len(items) - shown:,} more" if len(items) > shown else "")

@@ -11,8 +11,8 @@ import paddleclas_eca
 from paddleclas_eca import ECALayer
 from paddleclas_eca.configs import apply_overrides, find_config, list_configs
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.host.rules import check_config
-from paddleclas_eca.models.backbone import matching
+from paddleclas_eca.hosts.paddleclas.backbone import matching
+from paddleclas_eca.hosts.paddleclas.config_check.rules import check_config
 
 FOLDERS = ("backbones/", "distillation/", "metric_learning/")
 # Overrides that keep weights from being downloaded, and number of attentions.

@@ -108,7 +108,7 @@ def test_transforms_give_images_of_the_size_of_the_exported_model(name, ppcls):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_inference_settings_resolve_from_anywhere(name, ppcls, tmp_path, monkeypatch):
-    from paddleclas_eca.host.rules import check_config
+    from paddleclas_eca.hosts.paddleclas.config_check.rules import check_config
 
     monkeypatch.chdir(tmp_path)
     config = ppcls.module("utils.config").get_config(str(find_config(name)))

@@ -1,9 +1,16 @@
 """Channel attention as mathematics: layers, the rules for their sizes, and their choice by name."""
 
-from .ablation import ECANS, SEGC, SELayer, SEVar1, SEVar2, SEVar3
+from .baselines import ECANS, SEGC, SELayer, SEVar1, SEVar2, SEVar3
 from .channel import ChannelAttention
-from .choice import ATTENTIONS, AttentionSpec, attention_maker, parse_attention, takes_option
 from .eca import ECALayer, KernelSize, eca_kernel_size, resolve_kernel_size
+from .registry import (
+    ATTENTIONS,
+    AttentionSpec,
+    MakeAttention,
+    attention_maker,
+    parse_attention,
+    takes_option,
+)
 
 __all__ = [
     "ATTENTIONS",
@@ -13,6 +20,7 @@ __all__ = [
     "ChannelAttention",
     "ECALayer",
     "KernelSize",
+    "MakeAttention",
     "SELayer",
     "SEVar1",
     "SEVar2",

@@ -9,7 +9,7 @@ from paddle import ParamAttr, nn
 from paddle.nn import functional as F
 from paddle.nn.initializer import Uniform
 
-from ..errors import UserError, require_count, require_data_format
+from ..errors import UserError, check_data_format, check_positive_int
 
 # Per layout: the shape that broadcasts C values over H and W.
 _SCALE_SHAPES = {
@@ -18,10 +18,10 @@ _SCALE_SHAPES = {
 }
 
 
-def uniform_weight(fan_in: int, learning_rate: float) -> ParamAttr:
+def uniform_weight(fan_in: int, lr_mult: float) -> ParamAttr:
     """Initial weights of the authors' code, PyTorch's default: uniform in +-1/sqrt(fan_in)."""
     bound = 1 / math.sqrt(fan_in)
-    return ParamAttr(initializer=Uniform(-bound, bound), learning_rate=learning_rate)
+    return ParamAttr(initializer=Uniform(-bound, bound), learning_rate=lr_mult)
 
 
 class ChannelAttention(nn.Layer):
@@ -41,8 +41,8 @@ class ChannelAttention(nn.Layer):
 
     def __init__(self, channels: int, data_format: str) -> None:
         super().__init__()
-        require_count("channels", channels)
-        require_data_format(data_format)
+        check_positive_int("channels", channels)
+        check_data_format(data_format)
         self.channels = channels
         self.data_format = data_format
         self._scale_shape = _SCALE_SHAPES[data_format](channels)

@@ -12,7 +12,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional as F
 
-from ..errors import UserError, require_count
+from ..errors import UserError, check_positive_int
 from .channel import ChannelAttention, uniform_weight
 
 KernelSize = Union[int, str]
@@ -38,7 +38,7 @@ def eca_kernel_size(channels: int, gamma: float = 2, b: float = 1) -> int:
         >>> [eca_kernel_size(c) for c in (64, 256, 512, 2048)]
         [3, 5, 5, 7]
     """
-    require_count("channels", channels)
+    check_positive_int("channels", channels)
     if gamma <= 0:
         raise UserError(f"gamma must be greater than 0, got {gamma!r}")
     truncated = int(abs((math.log2(channels) + b) / gamma))
@@ -65,7 +65,7 @@ def resolve_kernel_size(k_size: KernelSize, channels: int) -> int:
     return int(k_size)
 
 
-def require_padding_mode(value: Any, channels: int, k_size: int) -> None:
+def check_padding_mode(value: Any, channels: int, k_size: int) -> None:
     """Raise UserError unless ``value`` is a padding mode that serves so many channels."""
     if value not in PADDING_MODES:
         raise UserError(f'padding_mode must be "zeros" or "circular", got {value!r}')
@@ -101,7 +101,7 @@ class ECALayer(ChannelAttention):
         channels: number of channels C of the input, at least 1.
         k_size: an odd int, or ``"adaptive"`` for the paper's rule (:func:`eca_kernel_size`).
         data_format: ``"NCHW"`` or ``"NHWC"``, the layout of input and output.
-        learning_rate: factor on the optimizer's learning rate for the weight, as
+        lr_mult: factor on the optimizer's learning rate for the weight, as
             PaddleClas's ``lr_mult_list`` sets it per stage.
         padding_mode: what stands beyond the first and the last channel: ``"zeros"``, as in the
             paper, or ``"circular"`` for the channels of the other end, as timm's ``ceca`` has it.
@@ -123,12 +123,12 @@ class ECALayer(ChannelAttention):
         channels: int,
         k_size: KernelSize = "adaptive",
         data_format: str = "NCHW",
-        learning_rate: float = 1.0,
+        lr_mult: float = 1.0,
         padding_mode: str = "zeros",
     ) -> None:
         super().__init__(channels, data_format)
         self.k_size = resolve_kernel_size(k_size, channels)
-        require_padding_mode(padding_mode, channels, self.k_size)
+        check_padding_mode(padding_mode, channels, self.k_size)
         self.padding_mode = padding_mode
         self._padding = (self.k_size - 1) // 2
         self.conv = nn.Conv1D(
@@ -136,7 +136,7 @@ class ECALayer(ChannelAttention):
             1,
             kernel_size=self.k_size,
             padding=self._padding if padding_mode == "zeros" else 0,
-            weight_attr=uniform_weight(self.k_size, learning_rate),
+            weight_attr=uniform_weight(self.k_size, lr_mult),
             bias_attr=False,
         )
 

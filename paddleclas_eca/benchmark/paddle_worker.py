@@ -29,7 +29,7 @@ def prepare(build: Callable[[str], nn.Layer], case: Case) -> Ready:
     Raises:
         UserError: there is no such subject, or it cannot do that.
     """
-    from ..host.runtime import check_device, require_paddle, threads, tune_cpu
+    from ..runtime import check_device, require_paddle, threads, tune_cpu
 
     require_possible(case)
     if case.device == "cpu":
@@ -131,7 +131,7 @@ def _exported(network: nn.Layer, case: Case, onnx: bool = False) -> Step:
     import paddle
 
     from ..deploy.onnx import convert_to_onnx, open_onnx_session, require_converter
-    from ..host.inference import open_session
+    from ..deploy.runtimes import open_session
 
     network.eval()
     shape = [None, 3, case.image_size, case.image_size]

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
-from ..host.files import write_all
+from ..files import write_files
 from .measure import Comparison, Result
 from .subjects import MODES
 
@@ -96,12 +96,12 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> list[Path]:
 
     Args:
         comparisons: one or more.
-        path: of the picture, see :func:`paddleclas_eca.pictures.style.save`.
+        path: of the picture, see :func:`paddleclas_eca.visualize.style.save`.
 
     Returns:
         The files that were written.
     """
-    from ..pictures.style import PALETTE, new_figure, save
+    from ..visualize.style import PALETTE, new_figure, save
 
     bars = max(len(comparison.results) for comparison in comparisons)
     height = 0.5 + len(comparisons) * (0.55 + 0.24 * bars)
@@ -169,7 +169,7 @@ def write(comparisons: Sequence[Comparison], about: dict[str, str], folder: Path
         folder / f"{NAME}.md": as_markdown(comparisons, about),
         folder / f"{NAME}.json": json.dumps(data, indent=1) + "\n",
     }
-    write_all({path: partial(_write_text, text) for path, text in texts.items()})
+    write_files({path: partial(_write_text, text) for path, text in texts.items()})
     return [*texts, *draw(comparisons, folder / NAME)]
 
 

@@ -80,15 +80,15 @@ def build(text: str, layout: str) -> nn.Layer:
     Raises:
         UserError: there is no such network or attention, or not in this layout.
     """
-    from ..models import FACTORIES
+    from ..models import MODELS
 
     name, _, attention = text.partition(":")
-    if name in FACTORIES:
+    if name in MODELS:
         return _build_ours(name, attention, layout)
     if attention:
         raise UserError(f"{name} is not of this project, and has no attention to choose")
-    from ..host import activate
-    from ..host.registry import find_network
+    from ..hosts.paddleclas.registry import find_network
+    from ..hosts.paddleclas.session import activate
 
     factory = find_network(activate(), name, "benchmark")
     options = {} if layout == "NCHW" else {"data_format": layout}
@@ -108,7 +108,7 @@ def _with(options: dict[str, str]) -> str:
 
 
 def _build_ours(name: str, attention: str, layout: str) -> nn.Layer:
-    from ..models import create_model
+    from ..weights.pretrained import create_model
 
     if attention != REPRODUCTION:
         options = {"attention": attention} if attention else {}

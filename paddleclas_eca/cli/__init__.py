@@ -9,7 +9,18 @@ from collections.abc import Callable, Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import attention, benchmark, check, convert, doctor, engine, plot, predict, prepare, summary
+from . import (
+    attention,
+    benchmark,
+    check,
+    convert,
+    doctor,
+    engine,
+    plot,
+    predict,
+    prepare,
+    summary,
+)
 from .command import Command
 
 COMMANDS: list[Command] = [

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import register
 from ..configs import apply_overrides, find_config, global_section
-from ..errors import UserError, require_count, suggestion
-from ..host import run_folder, warn
-from ..host.runtime import tune
+from ..errors import UserError, check_positive_int, suggestion
+from ..hosts.paddleclas.session import run_folder, warn
+from ..runtime import tune
 from .command import Command
 from .engine import add_config_arguments
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..data.image_files import ImageFile
-    from ..host.preparation import Preparation
+    from ..deploy.preprocess import Preparation
 
 # How many heat maps the common picture has.
 _EXAMPLES = 10
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: an option or the config asks for what cannot be done.
     """
     path = find_config(args.config)
-    require_count("--batch-size", args.batch_size)
+    check_positive_int("--batch-size", args.batch_size)
     if args.heat_maps < 0:
         raise UserError(f"--heat-maps {args.heat_maps}: give a number of at least 0")
     if args.list and len(args.images) > 1:
@@ -107,10 +107,10 @@ def run(args: argparse.Namespace) -> int:
     ppcls = register()
     ppcls.require_trainer()
     from ..data.image_files import find_images, listed_images
-    from ..host.evaluation import load_network
-    from ..host.inference_yml import class_names, transforms
-    from ..host.preparation import Preparation
-    from ..models.attention_maps import Observer, attention_layers, select_layers
+    from ..deploy.preprocess import Preparation
+    from ..hosts.paddleclas.evaluation import load_network
+    from ..hosts.paddleclas.inference_yml import class_names, transforms
+    from ..visualize.attention_maps import Observer, attention_layers, select_layers
 
     images = listed_images(args.list, args.images[0]) if args.list else find_images(args.images)
     config = ppcls.module("utils.config").parse_config(str(path))
@@ -134,8 +134,8 @@ def _look(
     names: dict[int, str],
     folder: Path,
 ) -> int:
-    from ..models.attention_maps import ClassMeans
-    from ..pictures import attention as pictures
+    from ..visualize import attention as pictures
+    from ..visualize.attention_maps import ClassMeans
 
     wanted = _class_number(args.wanted, names)
     means, examples, broken = ClassMeans(), {}, []

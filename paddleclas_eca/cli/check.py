@@ -7,8 +7,8 @@ import sys
 
 from .. import register
 from ..configs import apply_overrides, find_config, global_section
-from ..errors import require_count
-from ..host.runtime import tune
+from ..errors import check_positive_int
+from ..runtime import tune
 from .command import Command
 from .engine import add_config_arguments
 
@@ -32,13 +32,13 @@ def run(args: argparse.Namespace) -> int:
         UserError: the config cannot be read, or there is no PaddleClas that can train.
     """
     if args.processes is not None:
-        require_count("--processes", args.processes)
+        check_positive_int("--processes", args.processes)
     path = find_config(args.config)
     tune(global_section(path, args.override))
     ppcls = register()
     ppcls.require_trainer()
-    from ..host.findings import ERROR
-    from ..host.preflight import inspect_run, table
+    from ..hosts.paddleclas.config_check.findings import ERROR
+    from ..hosts.paddleclas.config_check.preflight import inspect_run, table
 
     config = ppcls.module("utils.config").parse_config(str(path))
     # What they remark on is told of unknown keys below.

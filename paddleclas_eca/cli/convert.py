@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: the weights cannot be converted; nothing was written.
     """
-    from ..host.runtime import require_paddle
+    from ..runtime import require_paddle
 
     require_paddle()
     from ..weights import convert_file

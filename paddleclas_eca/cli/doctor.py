@@ -9,8 +9,8 @@ import platform
 
 from .. import __version__, register
 from ..errors import UserError
-from ..host import PaddleClas, find_paddleclas
-from ..host.runtime import ONEDNN_FLAGS, THREADS, require_paddle, tune_cpu
+from ..hosts.paddleclas.session import PaddleClas, find_paddleclas
+from ..runtime import ONEDNN_FLAGS, THREADS, require_paddle, tune_cpu
 from .command import Command
 
 _PACKAGES = (
@@ -72,8 +72,8 @@ def _print_machine(tuned: dict[str, str]) -> None:
 
 
 def _print_cures(ppcls: PaddleClas) -> None:
-    from ..host.patches import patches_in_force
-    from ..host.rules import rules_for
+    from ..hosts.paddleclas.compat import patches_in_force
+    from ..hosts.paddleclas.config_check.rules import rules_for
 
     for title, cures in (
         ("patches in force", patches_in_force()),

@@ -10,8 +10,8 @@ from functools import partial
 
 from .. import register
 from ..configs import apply_overrides, find_config, global_section
-from ..host import warn
-from ..host.runtime import tune
+from ..hosts.paddleclas.session import warn
+from ..runtime import tune
 from .command import Command
 
 
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, mode: str) -> int:
     ppcls = register()
     ppcls.require_trainer()
     from ..deploy.onnx import SWITCH, require_converter
-    from ..host.engine import run_engine
+    from ..hosts.paddleclas.engine.run import run_engine
 
     config = ppcls.module("utils.config").parse_config(str(path))
     for remark in apply_overrides(config, args.override):

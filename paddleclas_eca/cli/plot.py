@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from ..host.training_log import TrainingLog, read_training_log
+from ..hosts.paddleclas.training_log import TrainingLog, read_training_log
 from .command import Command
 
 # What the trainer writes, and what the launcher of several processes does.
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: there is no log, nothing in it, or the pictures cannot be written.
     """
-    from ..pictures.curves import MOST_RUNS, Run, draw_curves
+    from ..visualize.curves import MOST_RUNS, Run, draw_curves
 
     path = _picture_path(args.output, args.runs)
     logs: dict[Path, TrainingLog] = {}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Callable, TextIO
 
 from ..data.image_files import ENDINGS, find_images
 from ..deploy.predictor import BACKENDS, DEVICES
-from ..errors import UserError, require_count
+from ..errors import UserError, check_positive_int
 from .command import Command
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
         UserError: there is no such model or image, or an option is out of range.
     """
     from ..deploy import Predictor
-    from ..host.runtime import tune_cpu
+    from ..runtime import tune_cpu
 
-    require_count("--batch-size", args.batch_size)
+    check_positive_int("--batch-size", args.batch_size)
     images = [image.path for image in find_images(args.images)]
     if args.device == "cpu":
         tune_cpu(keep_memory=True)

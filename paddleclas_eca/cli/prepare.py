@@ -201,9 +201,9 @@ def _add_folder_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare_folder(args: argparse.Namespace) -> str:
-    from ..models import require_model
+    from ..models import check_model
 
-    require_model(args.model)
+    check_model(args.model)
     summary = prepare_folder(
         args.root,
         model=args.model,

@@ -11,8 +11,8 @@ from pathlib import Path
 from .. import register
 from ..configs import find_config, global_section
 from ..errors import UserError
-from ..host.runtime import tune
-from ..host.wheel_predictor import patch_predictor
+from ..hosts.paddleclas.wheel_predictor import patch_predictor
+from ..runtime import tune
 
 USAGE = """usage: python -m paddleclas_eca SCRIPT [ARGS ...]
        python -m paddleclas_eca paddleclas [ARGS ...]

@@ -59,14 +59,14 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.all and args.names:
         raise UserError("give names of models or --all, not both")
-    from ..models import MODELS, require_model
+    from ..models import MODELS, check_model
     from ..models.summary import summarize
 
     names = args.names or [
         name for name, spec in MODELS.items() if args.all or spec.top1 is not None
     ]
     for name in names:
-        require_model(name)
+        check_model(name)
     print(table([summarize(n, args.input_size, args.class_num) for n in names], args.markdown))
     if not args.markdown:
         note = {"class_num": args.class_num, "input_size": args.input_size, "unknown": _UNKNOWN}

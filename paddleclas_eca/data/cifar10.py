@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from ..host.safe_load import unpickle
+from ..weights.safe_load import unpickle
 from .lists import encode_png, label_list, write_dataset
 
 # In the order of the labels.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from ..host.label_lists import read_list, require_images
+from .label_lists import read_list, require_images
 
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 

@@ -1,5 +1,14 @@
 """Exported models: what is in their folder, ONNX, and predicting from them."""
 
-from .predictor import Prediction, Predictor
+from __future__ import annotations
 
-__all__ = ["Prediction", "Predictor"]
+from typing import Any
+
+from ..lazy import import_lazily
+
+_LAZY = {"Prediction": ".predictor", "Predictor": ".predictor"}
+__all__ = list(_LAZY)
+
+
+def __getattr__(name: str) -> Any:
+    return import_lazily(__name__, _LAZY, name)

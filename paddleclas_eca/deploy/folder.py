@@ -1,4 +1,4 @@
-"""Read the folder of an exported model (:mod:`paddleclas_eca.host.exports` has what is in it)."""
+"""Read the folder of an exported model (:mod:`paddleclas_eca.deploy.format` has what is in it)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
-from ..host.exports import DESCRIPTION, FORMAT, METADATA, OLD_PROGRAM, PROGRAM, WEIGHTS
-from ..host.inference_yml import PADDLEX_INTERPOLATION
+from ..hosts.paddleclas.inference_yml import PADDLEX_INTERPOLATION
+from .format import DESCRIPTION, FORMAT, METADATA, OLD_PROGRAM, PROGRAM, WEIGHTS
 
 _EXPORT = "paddleclas-eca export_model -c CONFIG -o Global.pretrained_model=WEIGHTS"
 # Steps that do the same to an image every time. Others would not predict, and some of PaddleClas's

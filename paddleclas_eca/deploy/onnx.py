@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..host import activate
-from ..host.exports import ONNX, PROGRAM, WEIGHTS
-from ..host.inference import Session, open_session
-from ..host.inference_yml import transforms
-from ..host.preparation import Preparation
-from ..host.rules import example_image
-from ..host.runtime import threads
+from ..hosts.paddleclas.config_check.rules import example_image
+from ..hosts.paddleclas.inference_yml import transforms
+from ..hosts.paddleclas.session import activate
+from ..runtime import threads
+from .format import ONNX, PROGRAM, WEIGHTS
+from .preprocess import Preparation
+from .runtimes import Session, open_session
 
 INSTALL = "pip install '.[onnx]' in the clone of paddleclas_eca"
 # The newest that TensorRT 8 and OpenVINO of the same years read without limits, and all that the

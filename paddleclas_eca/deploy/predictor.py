@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import UserError, require_count
-from ..host import activate
-from ..host.exports import DESCRIPTION
-from ..host.preparation import Image, Preparation
-from ..host.runtime import check_device, tune_cpu
+from ..errors import UserError, check_positive_int
+from ..hosts.paddleclas.session import activate
+from ..runtime import check_device, tune_cpu
 from . import folder as folders
+from .format import DESCRIPTION
 from .onnx import open_onnx_session
+from .preprocess import Image, Preparation
 
 BACKENDS = ("paddle", "onnxruntime")
 DEVICES = ("cpu", "gpu")
@@ -75,7 +75,7 @@ class Predictor:
         if backend == "onnxruntime":
             self._session = open_onnx_session(self.model.folder, device)
         else:
-            from ..host.inference import open_session
+            from .runtimes import open_session
 
             check_device(device, "device", "--device cpu")
             self._session = open_session(self.model.folder, device)
@@ -154,9 +154,9 @@ class Predictor:
         Raises:
             UserError: ``topk`` or ``batch_size`` is out of range.
         """
-        require_count("batch_size", batch_size)
+        check_positive_int("batch_size", batch_size)
         topk = self.model.topk if topk is None else topk
-        require_count("topk", topk)
+        check_positive_int("topk", topk)
         if topk > len(self.model.names):
             raise UserError(f"topk is {topk}, and the model has {len(self.model.names)} classes")
         return self._stream(images, batch_size, topk)

@@ -1,23 +1,23 @@
-"""What the networks have in common: their base class and the convolution with BatchNorm."""
+"""What the networks share: their base class, the convolution with BatchNorm, options per stage."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from numbers import Real
-from typing import Any
+from typing import Any, Callable, NamedTuple
 
 import paddle
 from paddle import ParamAttr, nn
 from paddle.nn.initializer import KaimingNormal
 
-from ..errors import UserError, require_count, require_data_format
-from ..host import theseus_layer
+from ..attention import KernelSize
+from ..errors import UserError, check_data_format, check_positive_int
 
-# From PaddleClas: sub-layers can be returned, replaced, frozen or cut off by name.
-TheseusLayer = theseus_layer()
+_WILDCARDS = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
 
 
-class ConvBN(TheseusLayer):
+class ConvBN(nn.Layer):
     """Convolution without bias, BatchNorm and, if given, an activation.
 
     Sub-layers are named as in PaddleClas's ResNet, so that its weights fit.
@@ -72,7 +72,7 @@ class ConvBN(TheseusLayer):
             data_format=data_format,
         )
         # Not paddle.nn.BatchNorm, which PaddleClas's ResNet uses: conversion to
-        # SyncBatchNorm passes that one by.
+        # SyncBatchNorm skips it.
         self.bn = nn.BatchNorm2D(
             out_channels,
             weight_attr=ParamAttr(learning_rate=lr_mult),
@@ -89,56 +89,152 @@ class ConvBN(TheseusLayer):
         return x if self.act is None else self.act(x)
 
 
-class ImageClassifier(TheseusLayer):
-    """Base of the networks: checks the options they share, and serves intermediate results."""
+class StageOptions(NamedTuple):
+    """What a stage of a network is built from.
+
+    Attributes:
+        depth: number of blocks.
+        channels: output channels of its blocks.
+        stride: stride of its first block.
+        k_size: kernel size of ECA.
+        lr_mult: factor on the learning rate.
+        expansion: channels inside a block, divided by those of its input (MobileNetV2).
+    """
+
+    depth: int
+    channels: int
+    stride: int
+    k_size: KernelSize
+    lr_mult: float
+    expansion: int = 1
+
+
+class Stage(NamedTuple):
+    """What a stage of a network gives.
+
+    Attributes:
+        layer: pattern of its last layer, such as ``"blocks[2]"``.
+        channels: channels of its output.
+        stride: height and width of an image, divided by those of the output.
+    """
+
+    layer: str
+    channels: int
+    stride: int
+
+
+class ImageClassifier(nn.Layer):
+    """Base of the networks: a stem, blocks in stages, and a head with the classifier ``fc``.
+
+    Args:
+        class_num: number of classes.
+        data_format: layout that the network works in, ``"NCHW"`` or ``"NHWC"``.
+        input_image_channel: channels of the images.
+
+    Attributes:
+        stages: the stages, in order.
+        num_features: number of features that the classifier takes.
+
+    Raises:
+        UserError: (a ValueError) an argument is out of range.
+    """
+
+    blocks: nn.Sequential
+    fc: nn.Layer
+    num_features: int
 
     def __init__(self, class_num: int, data_format: str, input_image_channel: int) -> None:
         super().__init__()
-        require_count("class_num", class_num)
-        require_count("input_image_channel", input_image_channel)
-        require_data_format(data_format)
+        check_positive_int("class_num", class_num)
+        check_positive_int("input_image_channel", input_image_channel)
+        check_data_format(data_format)
         self.class_num = class_num
         self.data_format = data_format
+        self.input_image_channel = input_image_channel
+        self.stages: tuple[Stage, ...] = ()
+
+    def add_blocks(
+        self,
+        in_channels: int,
+        stride: int,
+        stages: Iterable[StageOptions],
+        make_block: Callable[[int, int, StageOptions], nn.Layer],
+    ) -> int:
+        """Build ``blocks`` and ``stages``.
+
+        Args:
+            in_channels: channels that the stem gives.
+            stride: what the stem has divided height and width by.
+            stages: the stages, in order.
+            make_block: builds a block from its input channels, its stride and its stage.
+
+        Returns:
+            Channels of the last stage.
+        """
+        blocks, built = [], []
+        channels = in_channels
+        for options in stages:
+            for i in range(options.depth):
+                blocks.append(make_block(channels, options.stride if i == 0 else 1, options))
+                channels = options.channels
+            stride *= options.stride
+            built.append(Stage(f"blocks[{len(blocks) - 1}]", channels, stride))
+        self.blocks = nn.Sequential(*blocks)
+        self.stages = tuple(built)
+        return channels
+
+    def make_classifier(self, in_features: int, class_num: int) -> nn.Linear:
+        """A new classifier ``[N, in_features]`` to ``[N, class_num]``, initialised."""
+        raise NotImplementedError
+
+    def forward_stem(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Images ``[N, C, H, W]`` to what the first block takes, in the network's layout."""
+        raise NotImplementedError
+
+    def forward_head(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The output of the last stage to logits ``[N, class_num]``."""
+        raise NotImplementedError
+
+    def forward_features(self, x: paddle.Tensor) -> list[paddle.Tensor]:
+        """The feature map of each stage.
+
+        Shape:
+            images ``[N, input_image_channel, H, W]`` to one tensor per entry of ``stages``,
+            ``[N, channels, H / stride, W / stride]``, or the same with channels last.
+        """
+        x = self.forward_stem(x)
+        ends = {stage.layer for stage in self.stages}
+        features = []
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if f"blocks[{i}]" in ends:
+                features.append(x)
+        return features
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Images ``[N, input_image_channel, H, W]`` to logits ``[N, class_num]``."""
+        return self.forward_head(self.blocks(self.forward_stem(x)))
+
+    def reset_classifier(self, class_num: int) -> None:
+        """Replace the classifier by a new one.
+
+        Args:
+            class_num: its number of classes; 0 for none, so that the network gives the pooled
+                features ``[N, in_features]``.
+
+        Raises:
+            UserError: (a ValueError) it is no such number.
+        """
+        if class_num == 0 and not isinstance(class_num, bool):
+            self.fc = nn.Identity()
+        else:
+            check_positive_int("class_num", class_num)
+            self.fc = self.make_classifier(self.num_features, class_num)
+        self.class_num = class_num
 
     def to_data_format(self, images: paddle.Tensor) -> paddle.Tensor:
         """Images ``[N, C, H, W]``, as the data loaders bring them, in the network's layout."""
         return images.transpose([0, 2, 3, 1]) if self.data_format == "NHWC" else images
-
-    def return_results_of(
-        self,
-        stages: Sequence[str],
-        return_patterns: str | Sequence[str] | None,
-        return_stages: bool | int | Sequence[int] | None,
-    ) -> None:
-        """Have the network return a dict of intermediate results beside ``"logits"``.
-
-        Args:
-            stages: pattern of the last layer of each stage.
-            return_patterns: patterns of layers, such as ``"blocks[2]"``.
-            return_stages: indices of stages, from 0; True for all of them.
-
-        Raises:
-            UserError: a stage or layer does not exist, or both are given.
-        """
-        if return_stages is None or return_stages is False:
-            patterns = [return_patterns] if isinstance(return_patterns, str) else return_patterns
-        elif return_patterns:
-            raise UserError("return_patterns and return_stages exclude each other; give one")
-        elif return_stages is True:
-            patterns = list(stages)
-        else:
-            indices = [return_stages] if isinstance(return_stages, int) else return_stages
-            wrong = [i for i in indices if not isinstance(i, int) or not 0 <= i < len(stages)]
-            if wrong:
-                raise UserError(
-                    f"return_stages has {wrong[0]!r}, but the stages of this network are 0 to "
-                    f"{len(stages) - 1}"
-                )
-            patterns = [stages[i] for i in indices]
-        if patterns:
-            unknown = set(patterns) - set(self.update_res(list(patterns)))
-            if unknown:
-                raise UserError(f"return_patterns: this network has no layer {min(unknown)!r}")
 
 
 def per_stage(option: str, value: Any, count: int, scalar: bool = False) -> list[Any]:
@@ -163,11 +259,11 @@ def per_stage(option: str, value: Any, count: int, scalar: bool = False) -> list
 
 
 def numbers_per_stage(option: str, value: Any, count: int) -> list[Any]:
-    """Like :func:`per_stage`, for lists whose entries must be numbers of at least 0."""
+    """Like :func:`per_stage`, for lists whose entries must be numbers >= 0."""
     entries = per_stage(option, value, count)
     for entry in entries:
         if isinstance(entry, bool) or not isinstance(entry, Real) or entry < 0:
-            raise UserError(f"{option} must hold numbers of at least 0, got {entry!r}")
+            raise UserError(f"{option} must hold numbers >= 0, got {entry!r}")
     return entries
 
 
@@ -175,5 +271,38 @@ def strides_per_stage(option: str, value: Any, count: int) -> list[int]:
     """Like :func:`per_stage`, for strides."""
     entries = per_stage(option, value, count)
     for entry in entries:
-        require_count(option, entry)
+        check_positive_int(option, entry)
     return entries
+
+
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names of sub-layers that a pattern matches.
+
+    Args:
+        pattern: a name of PaddleClas's (``blocks[0].conv2``) or Paddle's (``blocks.0.conv2``)
+            form. ``*`` stands for any characters of one part of the name, ``?`` for one
+            character, ``**`` for any number of parts: ``blocks[*].conv2``, ``bb_?_*.conv2``,
+            ``**.dw_conv``.
+        names: dotted names of sub-layers.
+    """
+    regex = re.sub(
+        r"\*\*|.", lambda part: _WILDCARDS.get(part[0]) or re.escape(part[0]), dotted(pattern)
+    )
+    return [name for name in names if re.fullmatch(regex, name)]
+
+
+def dotted(pattern: str) -> str:
+    """A pattern with ``blocks[0]`` written ``blocks.0``."""
+    return re.sub(r"\[([^\[\]]*)\]", r".\1", pattern)
+
+
+def feature_layout(network: nn.Layer) -> str:
+    """Layout of the feature maps inside any network: ``"NCHW"`` or ``"NHWC"``."""
+    formats = (x._data_format for x in network.sublayers() if isinstance(x, nn.Conv2D))
+    return next(formats, "NCHW")
+
+
+def image_channels(network: nn.Layer) -> int:
+    """Number of channels of the images that any network takes."""
+    channels = (x._in_channels for x in network.sublayers() if isinstance(x, nn.Conv2D))
+    return next(channels, 3)

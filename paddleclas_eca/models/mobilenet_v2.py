@@ -9,17 +9,16 @@ PaddleClas do; torchvision rounds them to multiples of 8.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Callable
 
 import paddle
 from paddle import ParamAttr, nn
 from paddle.nn.initializer import Normal
 
-from ..attention import AttentionSpec, KernelSize, attention_maker
+from ..attention import AttentionSpec, KernelSize, MakeAttention, attention_maker
 from .layers import (
     ConvBN,
     ImageClassifier,
-    TheseusLayer,
+    StageOptions,
     numbers_per_stage,
     per_stage,
     strides_per_stage,
@@ -41,39 +40,34 @@ _STAGES = (
 _STRIDES = (2, 1, 2, 2, 2, 1, 2, 1)
 
 
-class InvertedResidual(TheseusLayer):
+class InvertedResidual(nn.Layer):
     """Expansion, depthwise convolution, linear projection, attention; a shortcut if it fits.
 
     Shape:
-        ``[N, in_channels, H, W]`` to ``[N, out_channels, H / stride, W / stride]``, or the
+        ``[N, in_channels, H, W]`` to ``[N, options.channels, H / stride, W / stride]``, or the
         same with channels last.
     """
 
     def __init__(
         self,
         in_channels: int,
-        out_channels: int,
-        expansion: int,
         stride: int,
-        make_attention: Callable[..., nn.Layer | None],
-        k_size: KernelSize,
-        lr_mult: float,
+        options: StageOptions,
+        make_attention: MakeAttention,
         data_format: str,
     ) -> None:
         super().__init__()
-        common = {"lr_mult": lr_mult, "data_format": data_format}
-        hidden = in_channels * expansion
+        common = {"lr_mult": options.lr_mult, "data_format": data_format}
+        hidden = in_channels * options.expansion
         self.expand = None
-        if expansion != 1:
+        if options.expansion != 1:
             self.expand = ConvBN(in_channels, hidden, 1, act=nn.ReLU6, **common)
         self.depthwise = ConvBN(
             hidden, hidden, 3, stride=stride, groups=hidden, act=nn.ReLU6, **common
         )
-        self.project = ConvBN(hidden, out_channels, 1, **common)
-        self.attention = make_attention(
-            out_channels, k_size=k_size, data_format=data_format, learning_rate=lr_mult
-        )
-        self.has_shortcut = stride == 1 and in_channels == out_channels
+        self.project = ConvBN(hidden, options.channels, 1, **common)
+        self.attention = make_attention(options.channels, k_size=options.k_size, **common)
+        self.has_shortcut = stride == 1 and in_channels == options.channels
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Apply the block; see the class for the shapes."""
@@ -85,7 +79,7 @@ class InvertedResidual(TheseusLayer):
 
 
 class ECAMobileNetV2(ImageClassifier):
-    """ECA-MobileNetV2, a TheseusLayer of PaddleClas.
+    """ECA-MobileNetV2.
 
     Args:
         k_size: kernel size of ECA: an odd int, ``"adaptive"`` (paper, Eq. 12), or a list with
@@ -103,12 +97,9 @@ class ECAMobileNetV2(ImageClassifier):
             options (:data:`paddleclas_eca.attention.ATTENTIONS`).
         padding_mode: what ECA takes for the channels beyond the first and the last:
             ``"zeros"``, or ``"circular"`` for those of the other end.
-        return_patterns: names of layers whose outputs are returned, too.
-        return_stages: stages whose outputs are returned, too: True for all, or indices from 0.
 
     Shape:
-        images ``[N, input_image_channel, H, W]`` to logits ``[N, class_num]``; a dict with
-        these as ``"logits"`` where intermediate results are returned.
+        images ``[N, input_image_channel, H, W]`` to logits ``[N, class_num]``.
 
     Raises:
         UserError: (a ValueError) an argument is out of range.
@@ -125,50 +116,34 @@ class ECAMobileNetV2(ImageClassifier):
         input_image_channel: int = 3,
         attention: AttentionSpec = "ECA",
         padding_mode: str = "zeros",
-        return_patterns: str | Sequence[str] | None = None,
-        return_stages: bool | int | Sequence[int] | None = None,
     ) -> None:
         super().__init__(class_num, data_format, input_image_channel)
         k_sizes = per_stage("k_size", k_size, len(_STAGES), scalar=True)
         lr_mults = numbers_per_stage("lr_mult_list", lr_mult_list, 1 + len(_STAGES))
-        strides = strides_per_stage("stride_list", stride_list, 1 + len(_STAGES))
-
+        stem_stride, *strides = strides_per_stage("stride_list", stride_list, 1 + len(_STAGES))
         make_attention = attention_maker(attention, padding_mode=padding_mode)
-
-        channels = int(_STEM_CHANNELS * width)
-        last_channels = int(_LAST_CHANNELS * max(1.0, width))
+        stem_channels = int(_STEM_CHANNELS * width)
+        self.num_features = int(_LAST_CHANNELS * max(1.0, width))
         self.stem = ConvBN(
             input_image_channel,
-            channels,
+            stem_channels,
             3,
-            stride=strides[0],
+            stride=stem_stride,
             act=nn.ReLU6,
             lr_mult=lr_mults[0],
             data_format=data_format,
         )
-        blocks, stages = [], []
-        stage_options = zip(_STAGES, strides[1:], k_sizes, lr_mults[1:])
-        for (expansion, out_channels, depth), stride, stage_k_size, lr_mult in stage_options:
-            out_channels = int(out_channels * width)
-            for i in range(depth):
-                blocks.append(
-                    InvertedResidual(
-                        channels,
-                        out_channels,
-                        expansion,
-                        stride if i == 0 else 1,
-                        make_attention,
-                        stage_k_size,
-                        lr_mult,
-                        data_format,
-                    )
-                )
-                channels = out_channels
-            stages.append(f"blocks[{len(blocks) - 1}]")
-        self.blocks = nn.Sequential(*blocks)
+        expansions, widths, depths = zip(*_STAGES)
+        widths = [int(channels * width) for channels in widths]
+        channels = self.add_blocks(
+            stem_channels,
+            stem_stride,
+            map(StageOptions, depths, widths, strides, k_sizes, lr_mults[1:], expansions),
+            lambda *given: InvertedResidual(*given, make_attention, data_format),
+        )
         self.last_conv = ConvBN(
             channels,
-            last_channels,
+            self.num_features,
             1,
             act=nn.ReLU6,
             lr_mult=lr_mults[-1],
@@ -177,13 +152,18 @@ class ECAMobileNetV2(ImageClassifier):
         self.avg_pool = nn.AdaptiveAvgPool2D(1, data_format=data_format)
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(_DROPOUT)
-        self.fc = nn.Linear(
-            last_channels, class_num, weight_attr=ParamAttr(initializer=Normal(0.0, 0.01))
-        )
-        self.return_results_of(stages, return_patterns, return_stages)
+        self.fc = self.make_classifier(self.num_features, class_num)
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Logits of a batch of images; see the class for the shapes."""
-        x = self.to_data_format(x)
-        x = self.last_conv(self.blocks(self.stem(x)))
-        return self.fc(self.dropout(self.flatten(self.avg_pool(x))))
+    def make_classifier(self, in_features: int, class_num: int) -> nn.Linear:
+        """A new classifier ``[N, in_features]`` to ``[N, class_num]``."""
+        return nn.Linear(
+            in_features, class_num, weight_attr=ParamAttr(initializer=Normal(0.0, 0.01))
+        )
+
+    def forward_stem(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Images ``[N, C, H, W]`` to ``[N, 32, H / 2, W / 2]``, or the same with channels last."""
+        return self.stem(self.to_data_format(x))
+
+    def forward_head(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The output of the last stage to logits ``[N, class_num]``."""
+        return self.fc(self.dropout(self.flatten(self.avg_pool(self.last_conv(x)))))

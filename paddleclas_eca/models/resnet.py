@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Callable
 
 import paddle
 from paddle import ParamAttr, nn
 from paddle.nn.initializer import Uniform
 
-from ..attention import AttentionSpec, KernelSize, attention_maker
+from ..attention import AttentionSpec, KernelSize, MakeAttention, attention_maker
+from ..errors import check_option
 from .layers import (
     ConvBN,
     ImageClassifier,
-    TheseusLayer,
+    StageOptions,
     numbers_per_stage,
     per_stage,
     strides_per_stage,
@@ -35,10 +35,10 @@ _STEM = ((64, 7),)
 _STEM_VD = ((32, 3), (32, 3), (64, 3))
 
 
-class _Block(TheseusLayer):
+class _Block(nn.Layer):
     """Residual block: convolutions, attention, then addition of the shortcut and ReLU.
 
-    The attention stands after the last BatchNorm of the residual branch and before the addition,
+    The attention comes after the last BatchNorm of the residual branch and before the addition,
     as in SE-ResNet.
 
     Shape:
@@ -46,45 +46,40 @@ class _Block(TheseusLayer):
         the same with channels last.
     """
 
-    # Output channels per unit of width, and kernel sizes of the convolutions.
+    # Output channels per unit of width.
     expansion: int
-    kernel_sizes: tuple[int, ...]
 
-    def __init__(
+    def add_attention_and_shortcut(
         self,
         in_channels: int,
-        width: int,
         stride: int,
-        make_attention: Callable[..., nn.Layer | None],
-        k_size: KernelSize,
-        lr_mult: float,
+        options: StageOptions,
+        make_attention: MakeAttention,
         data_format: str,
         vd: bool,
     ) -> None:
-        super().__init__()
-        common = {"lr_mult": lr_mult, "data_format": data_format}
-        out_channels = width * self.expansion
-        last = len(self.kernel_sizes) - 1
-        channels = in_channels
-        for i, kernel_size in enumerate(self.kernel_sizes):
-            convolution = ConvBN(
-                channels,
-                out_channels if i == last else width,
-                kernel_size,
-                # In the first 3x3 convolution.
-                stride=stride if i == self.kernel_sizes.index(3) else 1,
-                act=None if i == last else nn.ReLU,
-                **common,
-            )
-            self.add_sublayer(f"conv{i}", convolution)
-            channels = width
+        """Build what all blocks have behind their convolutions.
+
+        Called last: names of parameters, which optimizer states refer to, count the layers in
+        the order in which they are built.
+        """
         self.attention = make_attention(
-            out_channels, k_size=k_size, data_format=data_format, learning_rate=lr_mult
+            options.channels,
+            k_size=options.k_size,
+            data_format=data_format,
+            lr_mult=options.lr_mult,
         )
         self.short = None
-        if stride != 1 or in_channels != out_channels:
-            pool = vd and stride != 1
-            self.short = ConvBN(in_channels, out_channels, 1, stride=stride, pool=pool, **common)
+        if stride != 1 or in_channels != options.channels:
+            self.short = ConvBN(
+                in_channels,
+                options.channels,
+                1,
+                stride=stride,
+                pool=vd and stride != 1,
+                lr_mult=options.lr_mult,
+                data_format=data_format,
+            )
         self.relu = nn.ReLU()
 
     def residual(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -104,7 +99,24 @@ class BasicBlock(_Block):
     """Two 3x3 convolutions (ResNet-18 and -34)."""
 
     expansion = 1
-    kernel_sizes = (3, 3)
+
+    def __init__(
+        self,
+        in_channels: int,
+        stride: int,
+        options: StageOptions,
+        make_attention: MakeAttention,
+        data_format: str,
+        vd: bool,
+    ) -> None:
+        super().__init__()
+        common = {"lr_mult": options.lr_mult, "data_format": data_format}
+        width = options.channels
+        self.conv0 = ConvBN(in_channels, width, 3, stride=stride, act=nn.ReLU, **common)
+        self.conv1 = ConvBN(width, width, 3, **common)
+        self.add_attention_and_shortcut(
+            in_channels, stride, options, make_attention, data_format, vd
+        )
 
     def residual(self, x: paddle.Tensor) -> paddle.Tensor:
         """The convolutions in order."""
@@ -115,18 +127,39 @@ class Bottleneck(_Block):
     """1x1, 3x3 and 1x1 convolutions, the last with four times the channels (ResNet-50 on)."""
 
     expansion = 4
-    kernel_sizes = (1, 3, 1)
+
+    def __init__(
+        self,
+        in_channels: int,
+        stride: int,
+        options: StageOptions,
+        make_attention: MakeAttention,
+        data_format: str,
+        vd: bool,
+    ) -> None:
+        super().__init__()
+        common = {"lr_mult": options.lr_mult, "data_format": data_format}
+        width = options.channels // self.expansion
+        self.conv0 = ConvBN(in_channels, width, 1, act=nn.ReLU, **common)
+        self.conv1 = ConvBN(width, width, 3, stride=stride, act=nn.ReLU, **common)
+        self.conv2 = ConvBN(width, options.channels, 1, **common)
+        self.add_attention_and_shortcut(
+            in_channels, stride, options, make_attention, data_format, vd
+        )
 
     def residual(self, x: paddle.Tensor) -> paddle.Tensor:
         """The convolutions in order."""
         return self.conv2(self.conv1(self.conv0(x)))
 
 
+BLOCKS: dict[str, type[_Block]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+
+
 class ECAResNet(ImageClassifier):
-    """ECA-ResNet, a TheseusLayer of PaddleClas.
+    """ECA-ResNet.
 
     Args:
-        block: class of the residual blocks.
+        block: the residual blocks: ``"basic"`` or ``"bottleneck"``.
         depths: number of blocks in each of the 4 stages.
         k_size: kernel size of ECA: an odd int, ``"adaptive"`` (paper, Eq. 12), or a list with
             one of these per stage.
@@ -141,12 +174,9 @@ class ECAResNet(ImageClassifier):
             options (:data:`paddleclas_eca.attention.ATTENTIONS`).
         padding_mode: what ECA takes for the channels beyond the first and the last:
             ``"zeros"``, or ``"circular"`` for those of the other end.
-        return_patterns: names of layers whose outputs are returned, too.
-        return_stages: stages whose outputs are returned, too: True for all, or indices from 0.
 
     Shape:
-        images ``[N, input_image_channel, H, W]`` to logits ``[N, class_num]``; a dict with
-        these as ``"logits"`` where intermediate results are returned.
+        images ``[N, input_image_channel, H, W]`` to logits ``[N, class_num]``.
 
     Raises:
         UserError: (a ValueError) an argument is out of range.
@@ -154,7 +184,7 @@ class ECAResNet(ImageClassifier):
 
     def __init__(
         self,
-        block: type[_Block],
+        block: str,
         depths: Sequence[int],
         k_size: KernelSize | Sequence[KernelSize],
         vd: bool = False,
@@ -165,14 +195,12 @@ class ECAResNet(ImageClassifier):
         input_image_channel: int = 3,
         attention: AttentionSpec = "ECA",
         padding_mode: str = "zeros",
-        return_patterns: str | Sequence[str] | None = None,
-        return_stages: bool | int | Sequence[int] | None = None,
     ) -> None:
         super().__init__(class_num, data_format, input_image_channel)
+        check_option("ECAResNet: block", block, BLOCKS)
         k_sizes = per_stage("k_size", k_size, len(depths), scalar=True)
         lr_mults = numbers_per_stage("lr_mult_list", lr_mult_list, 1 + len(depths))
-        stem_stride, pool_stride, *stage_strides = strides_per_stage("stride_list", stride_list, 5)
-
+        stem_stride, pool_stride, *strides = strides_per_stage("stride_list", stride_list, 5)
         make_attention = attention_maker(attention, padding_mode=padding_mode)
 
         stem, channels = [], input_image_channel
@@ -191,39 +219,32 @@ class ECAResNet(ImageClassifier):
             channels = width
         self.stem = nn.Sequential(*stem)
         self.max_pool = nn.MaxPool2D(3, stride=pool_stride, padding=1, data_format=data_format)
-        blocks, stages = [], []
-        stage_options = zip(_WIDTHS, depths, [1, *stage_strides], k_sizes, lr_mults[1:])
-        for width, depth, stride, stage_k_size, lr_mult in stage_options:
-            for i in range(depth):
-                blocks.append(
-                    block(
-                        channels,
-                        width,
-                        stride if i == 0 else 1,
-                        make_attention,
-                        stage_k_size,
-                        lr_mult,
-                        data_format,
-                        vd,
-                    )
-                )
-                channels = width * block.expansion
-            stages.append(f"blocks[{len(blocks) - 1}]")
-        self.blocks = nn.Sequential(*blocks)
+        make_block = BLOCKS[block]
+        widths = [width * make_block.expansion for width in _WIDTHS]
+        self.num_features = self.add_blocks(
+            channels,
+            stem_stride * pool_stride,
+            map(StageOptions, depths, widths, [1, *strides], k_sizes, lr_mults[1:]),
+            lambda *given: make_block(*given, make_attention, data_format, vd),
+        )
         self.avg_pool = nn.AdaptiveAvgPool2D(1, data_format=data_format)
         self.flatten = nn.Flatten()
-        bound = 1 / math.sqrt(channels)
-        self.fc = nn.Linear(
-            channels,
+        self.fc = self.make_classifier(self.num_features, class_num)
+
+    def make_classifier(self, in_features: int, class_num: int) -> nn.Linear:
+        """A new classifier ``[N, in_features]`` to ``[N, class_num]``, as PyTorch makes it."""
+        bound = 1 / math.sqrt(in_features)
+        return nn.Linear(
+            in_features,
             class_num,
             weight_attr=ParamAttr(initializer=Uniform(-bound, bound)),
             bias_attr=ParamAttr(initializer=Uniform(-bound, bound)),
         )
-        self.return_results_of(stages, return_patterns, return_stages)
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Logits of a batch of images; see the class for the shapes."""
-        x = self.to_data_format(x)
-        x = self.max_pool(self.stem(x))
-        x = self.blocks(x)
+    def forward_stem(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Images ``[N, C, H, W]`` to ``[N, 64, H / 4, W / 4]``, or the same with channels last."""
+        return self.max_pool(self.stem(self.to_data_format(x)))
+
+    def forward_head(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The output of the last stage to logits ``[N, class_num]``."""
         return self.fc(self.flatten(self.avg_pool(x)))

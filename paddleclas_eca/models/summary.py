@@ -27,10 +27,9 @@ from typing import NamedTuple
 import paddle
 from paddle import nn
 
-from ..errors import require_count
-from ..host.flops import Count, count_flops
-from . import create_model
-from .catalog import MODELS
+from ..errors import check_positive_int
+from .catalog import MODELS, check_model
+from .flops import Count, count_flops
 
 
 def _count_per_value(operations: int) -> Count:
@@ -85,8 +84,9 @@ def summarize(name: str, input_size: int = 224, class_num: int = 1000) -> ModelS
         >>> summarize("ECA_ResNet50").attention_parameters
         80
     """
-    require_count("input_size", input_size)
-    model = create_model(name, class_num=class_num)
+    check_model(name)
+    check_positive_int("input_size", input_size)
+    model = MODELS[name](class_num=class_num)
     # Before counting, which leaves buffers behind.
     sizes = {key: p.size for key, p in model.named_parameters() if p.trainable}
     spec = MODELS[name]

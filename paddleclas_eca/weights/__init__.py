@@ -1,6 +1,20 @@
-"""Weights of PyTorch, timm, torchvision and PaddleClas for the models, and back."""
+"""Weights: read safely, converted from other projects' names and back, loaded with a report."""
 
-from .convert import Conversion, convert, convert_file, to_pytorch
-from .files import read_weights
+from __future__ import annotations
 
-__all__ = ["Conversion", "convert", "convert_file", "read_weights", "to_pytorch"]
+from typing import Any
+
+from ..lazy import import_lazily
+
+_LAZY = {
+    "Conversion": ".conversion",
+    "convert": ".conversion",
+    "convert_file": ".conversion",
+    "to_pytorch": ".conversion",
+    "read_weights": ".files",
+}
+__all__ = list(_LAZY)
+
+
+def __getattr__(name: str) -> Any:
+    return import_lazily(__name__, _LAZY, name)

@@ -2,7 +2,7 @@
 
 What a file is, is seen from its content. Nothing that a file holds is run: PyTorch reads its
 own files with ``weights_only=True``, safetensors holds nothing but numbers, and Paddle's
-pickles go through :mod:`paddleclas_eca.host.safe_load`.
+pickles go through :mod:`paddleclas_eca.weights.safe_load`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UserError
-from ..host.patches.weights import some
-from ..host.safe_load import load_arrays
+from ..errors import UserError, excerpt
+from .safe_load import load_arrays
 
 # PyTorch's files are zip archives; before version 1.6 they began with this pickled number.
 _ZIP = b"PK\x03\x04"
@@ -138,7 +137,7 @@ def _weights_in(loaded: Any, path: Path) -> dict[str, np.ndarray]:
             ) from error
     arrays = {name: array for name, array in arrays.items() if array is not None}
     if not arrays:
-        has = f"; it has {some([str(key) for key in loaded])}" if loaded else ""
+        has = f"; it has {excerpt([str(key) for key in loaded])}" if loaded else ""
         raise UserError(f"{path} holds no weights by name, or is no checkpoint of a model{has}")
     return arrays
 

@@ -90,7 +90,8 @@ def topology_of_model(model: str) -> Topology | None:
         return None
     architecture = MODELS[model].architecture
     stem = _DEEP_STEM if is_vd(model) else _PLAIN_STEM
-    return Topology(stem, depths_of(model), len(architecture["block"].kernel_sizes))
+    convolutions = {"basic": 2, "bottleneck": 3}[architecture["block"]]
+    return Topology(stem, depths_of(model), convolutions)
 
 
 def topology_of_state(state: Mapping[str, Any], dialect: Dialect) -> Topology | None:

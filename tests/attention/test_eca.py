@@ -157,7 +157,7 @@ def test_initial_kernel_is_uniform_by_its_fan_in():
 
 
 def test_learning_rate_factor_reaches_the_kernel():
-    weight = ECALayer(8, 3, learning_rate=0.25).conv.weight
+    weight = ECALayer(8, 3, lr_mult=0.25).conv.weight
     assert weight.optimize_attr["learning_rate"] == 0.25
 
 

@@ -16,10 +16,10 @@ import paddleclas_eca
 from paddleclas_eca import create_model
 from paddleclas_eca.configs import find_config, load_yaml
 from paddleclas_eca.deploy import folder as folders
+from paddleclas_eca.deploy import format as exports
 from paddleclas_eca.deploy import onnx as onnx_room
+from paddleclas_eca.deploy.runtimes import open_session
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.host import exports
-from paddleclas_eca.host.inference import open_session
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

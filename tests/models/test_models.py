@@ -490,7 +490,7 @@ def test_pretrained_file_is_loaded(tmp_path, built):
 
 def test_pretrained_with_other_classes_keeps_the_new_classifier(tmp_path, built, monkeypatch):
     warnings = []
-    monkeypatch.setattr("paddleclas_eca.models.pretrained.warn", warnings.append)
+    monkeypatch.setattr("paddleclas_eca.weights.pretrained.warn", warnings.append)
     model = built("ECA_ResNet18")
     path = str(tmp_path / "weights")
     paddle.save(model.state_dict(), path + ".pdparams")

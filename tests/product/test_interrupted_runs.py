@@ -13,8 +13,8 @@ import pytest
 from launching import launch
 from training_log import logged_steps, run_folder
 
-from paddleclas_eca.host import checkpoints
-from paddleclas_eca.host.stopping import EXIT_CODE
+from paddleclas_eca.training import checkpoints
+from paddleclas_eca.training.signals import EXIT_CODE
 
 MODEL = "Arch.name=ECA_MobileNetV2_x0_25"  # the smallest, and it has dropout
 CONFIG = "digits/ECA_ResNet18"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from training_log import evaluated_top1, logged_steps
 
 from paddleclas_eca import cli
-from paddleclas_eca.host.training_log import read_training_log
+from paddleclas_eca.hosts.paddleclas.training_log import read_training_log
 
 
 def test_curves_of_a_run(trained, tmp_path, capsys):

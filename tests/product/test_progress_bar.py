@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 from training_log import evaluated_top1, logged_losses, logged_steps
 
-from paddleclas_eca.host.stopping import EXIT_CODE
+from paddleclas_eca.training.signals import EXIT_CODE
 
 CONFIG = "digits/ECA_ResNet18"
 MODEL = "Arch.name=ECA_MobileNetV2_x0_25"  # the smallest

@@ -12,7 +12,7 @@ from environments import PADDLE, REPOSITORY, make_environment, run_in
 from exported import WORDS, Exported, scores_in
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.host import wheel_predictor
+from paddleclas_eca.hosts.paddleclas import wheel_predictor
 
 PREDICT = """
 import sys

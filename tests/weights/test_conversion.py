@@ -67,7 +67,7 @@ def test_resnet_of_paddleclas(states):
 
 def test_vd_of_paddleclas_itself():
     """The networks that its published weights are of, name by name and shape by shape."""
-    from paddleclas_eca.host import activate
+    from paddleclas_eca.hosts.paddleclas.session import activate
 
     backbone = activate().module("arch.backbone")
     for theirs, ours in (("ResNet50", "ECA_ResNet50"), ("ResNet50_vd", "ECA_ResNet50_vd")):

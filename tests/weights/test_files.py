@@ -13,7 +13,7 @@ import pytest
 from hostile import Call
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.host.files import write_all
+from paddleclas_eca.files import write_files
 from paddleclas_eca.weights.files import WRITERS, read_weights, require_free
 
 torch = pytest.importorskip("torch")
@@ -241,11 +241,11 @@ def test_files_are_written_all_or_none(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UserError, match=r"b\.txt cannot be written: No space left"):
-        write_all({first: lambda path: path.write_text("a"), second: fail})
+        write_files({first: lambda path: path.write_text("a"), second: fail})
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [second]
     assert second.read_text() == "mine"
 
-    write_all({path: lambda path: path.write_text("new") for path in (first, second)})
+    write_files({path: lambda path: path.write_text("new") for path in (first, second)})
     assert first.read_text() == second.read_text() == "new"
     assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
 
@@ -253,7 +253,7 @@ def test_files_are_written_all_or_none(tmp_path):
 def test_a_file_is_no_folder_to_write_to(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"a\.txt cannot be written: .*file is no folder"):
-        write_all({tmp_path / "file" / "a.txt": lambda path: path.write_text("a")})
+        write_files({tmp_path / "file" / "a.txt": lambda path: path.write_text("a")})
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -266,7 +266,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, ending):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(UserError) as caught:
-            write_all({path: lambda path: WRITERS[ending](state, path)})
+            write_files({path: lambda path: WRITERS[ending](state, path)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert f"net{ending} cannot be written: File too large" in str(caught.value)
@@ -276,6 +276,6 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, ending):
 @pytest.mark.parametrize("ending", WRITERS)
 def test_files_can_be_read_by_whom_the_umask_admits(tmp_path, ending):
     path = tmp_path / f"net{ending}"
-    write_all({path: lambda path: WRITERS[ending]({"w": np.ones(3, np.float32)}, path)})
+    write_files({path: lambda path: WRITERS[ending]({"w": np.ones(3, np.float32)}, path)})
     (tmp_path / "plain").write_text("")
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,0 +1,1 @@
+"""The programs that these networks run in."""

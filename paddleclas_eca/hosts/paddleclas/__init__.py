@@ -1,0 +1,31 @@
+"""PaddleClas: all that knows it and its versions.
+
+``register()`` makes the models known to it by name, and activates the patches that it needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .locate import PaddleClas
+
+
+def register(script: Path | None = None) -> PaddleClas:
+    """See :func:`paddleclas_eca.register`."""
+    from ...configs import resource_root
+    from ...deploy.format import ADDITIONS
+    from ...deploy.onnx import add_onnx
+    from .config_check.rules import RESOURCE_ROOTS
+    from .networks import factories
+    from .registry import register_models
+    from .session import activate
+
+    ppcls = activate(script)
+    register_models(ppcls, factories())
+    if resource_root() not in RESOURCE_ROOTS:
+        RESOURCE_ROOTS.append(resource_root())
+    if add_onnx not in ADDITIONS:
+        ADDITIONS.append(add_onnx)
+    return ppcls

@@ -1,0 +1,117 @@
+"""The learning rate, in proportion to the images that a step is taken on.
+
+Goyal et al., 2017 (arXiv:1706.02677): with another batch, SGD takes a learning rate that is larger
+or smaller in proportion. What the recipe of a network is, its shipped config says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from . import rules
+from .findings import Finding, warning
+
+# The shipped configs of ImageNet are written for so many GPUs.
+RECIPE_PROCESSES = 4
+# Optimizers whose steps grow with the gradient; Adam and its like scale otherwise.
+_SGD = ("Momentum", "SGD")
+# Beyond such a factor a run is told of it.
+_TOLERANCE = 1.5
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """The learning rate of a config.
+
+    Attributes:
+        key: where it stands.
+        values: that one, or those of a Piecewise schedule; the first is the highest.
+        batch: images of a process in a step, those of gradients that are added up included.
+    """
+
+    key: str
+    values: list[float]
+    batch: int
+
+    @property
+    def peak(self) -> float:
+        return max(self.values)
+
+
+def disproportionate_rate(config: rules.Config, processes: int) -> Iterator[Finding]:
+    """A warning where the learning rate does not suit the images of a step.
+
+    Args:
+        config: the config, for training.
+        processes: how many processes train, on all machines.
+    """
+    rate = _rate(config)
+    recipe = _recipe(config)
+    theirs = _rate(recipe) if recipe else None
+    if not rate or not theirs:
+        return
+    if config["Optimizer"].get("name") != recipe["Optimizer"].get("name"):
+        return
+    suitable = theirs.peak * rate.batch * processes / (theirs.batch * RECIPE_PROCESSES)
+    factor = rate.peak / suitable
+    if 1 / _TOLERANCE <= factor <= _TOLERANCE or (factor < 1 and _starts_from_weights(config)):
+        return
+    scaled = [float(f"{value * suitable / rate.peak:.3g}") for value in rate.values]
+    value = f"'{rate.key}={scaled}'" if rate.key.endswith("values") else f"{rate.key}={scaled[0]}"
+    whose = "1 process" if processes == 1 else f"{processes} processes"
+    yield warning(
+        rate.key,
+        f"{rate.peak:g} is {_times(factor)} the recipe's rate for this batch. "
+        f"{config['Arch']['name']} has {theirs.peak:g} for "
+        f"{theirs.batch * RECIPE_PROCESSES} images, and this run takes steps of "
+        f"{rate.batch * processes}: {rate.batch} for each of {whose}. In proportion that is "
+        f"-o {value}",
+    )
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.3g} times" if factor >= 1 else f"1/{1 / factor:.3g} of"
+
+
+def _rate(config: rules.Config) -> _Rate | None:
+    optimizer = config.get("Optimizer")
+    if not isinstance(optimizer, dict) or optimizer.get("name") not in _SGD:
+        return None
+    schedule, key = optimizer.get("lr"), "Optimizer.lr.learning_rate"
+    if not isinstance(schedule, dict):
+        return None
+    values: Any = [schedule.get("learning_rate")]
+    if schedule.get("values"):
+        values, key = schedule["values"], "Optimizer.lr.values"
+    batch: Any = config.get("DataLoader")
+    for part in ("Train", "sampler", "batch_size"):
+        batch = batch.get(part) if isinstance(batch, dict) else None
+    numbers = [batch, *values]
+    if any(isinstance(n, bool) or not isinstance(n, (int, float)) for n in numbers):
+        return None
+    steps = config["Global"].get("update_freq") or 1
+    return _Rate(key, list(values), batch * steps) if batch > 0 and max(values) > 0 else None
+
+
+def _recipe(config: rules.Config) -> rules.Config | None:
+    """The shipped config that is named like the network, where it is for images of this size.
+
+    Small images, such as those of CIFAR-10, have recipes of their own.
+    """
+    for root in rules.RESOURCE_ROOTS:
+        file = root / "ppcls_configs" / f"{config['Arch'].get('name')}.yaml"
+        if file.is_file():
+            recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
+            section, key = "Global", "image_shape"
+            if config[section].get(key) is None:
+                section, key = "Arch", "class_num"
+            return recipe if config[section].get(key) == recipe[section].get(key) else None
+    return None
+
+
+def _starts_from_weights(config: rules.Config) -> bool:
+    return bool(config["Global"].get("pretrained_model") or config["Arch"].get("pretrained"))

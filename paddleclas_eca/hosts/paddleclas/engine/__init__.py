@@ -1,0 +1,1 @@
+"""PaddleClas's Engine, with what this package adds to it."""

@@ -1,0 +1,202 @@
+"""What a run shows while it works: a summary of each epoch, and bars on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any, Callable
+
+from paddle import distributed
+
+from ....training import progress_bar
+from ....training.loaders import WatchedLoader, evaluation_loaders
+from ..locate import PaddleClas
+from ..monkeypatch import Edits
+from .epoch_summary import Epoch, Pace, best_of, evaluations_after, summary
+from .training_run import TrainingRun
+
+
+class Progress:
+    """Follows one call of ``Engine.train`` or ``Engine.eval``, on the process that logs.
+
+    What the epochs have reached is read from PaddleClas's log: its lines are the same in all
+    versions, and have every metric.
+    """
+
+    def __init__(self, ppcls: PaddleClas, engine: Any, run: TrainingRun | None = None) -> None:
+        """Args:
+        ppcls: the PaddleClas of the engine.
+        engine: the Engine.
+        run: the run that the call is part of, which may go on from a checkpoint.
+        """
+        self._engine = engine
+        self._settings = engine.config["Global"]
+        self._logger = ppcls.module("utils.logger")
+        self._run = run
+        self._has_bars = progress_bar.is_wanted(self._settings)
+        self._said = _LinesOfEpochs()
+        self._pass: _Pass | None = None
+        self._epoch: Epoch | None = None
+        self._epoch_began = 0.0
+        self._pace = Pace()
+        self._best: float | None = None
+
+    def train(self, train: Callable[[], None]) -> None:
+        """Call the Engine's own ``train``."""
+        with self._following():
+            train()
+            self._end_epoch()
+
+    def evaluate(self, evaluate: Callable[[], Any]) -> Any:
+        """Call the Engine's own ``eval``."""
+        with self._following():
+            return evaluate()
+
+    @contextlib.contextmanager
+    def _following(self) -> Iterator[None]:
+        engine, edits, logger = self._engine, Edits(), self._logger._logger
+        loaders = evaluation_loaders(engine)
+        if hasattr(engine, "train_dataloader"):
+            loaders["train_dataloader"] = engine.train_dataloader
+        logger.addHandler(self._said)
+        try:
+            for name, loader in loaders.items():
+                edits.set(engine, name, WatchedLoader(loader, self._before_batch, self._on_batch))
+            edits.wrap(engine, "train_epoch_func", self._train_epoch)
+            edits.wrap(engine, "eval_func", self._evaluate)
+            with progress_bar.apart_from_text(self._has_bars, logger):
+                yield
+        finally:
+            edits.undo()
+            logger.removeHandler(self._said)
+
+    def _train_epoch(self, train: Callable, engine: Any, number: int, *args: Any) -> None:
+        self._end_epoch()
+        done = 0
+        if self._run is not None:
+            done = self._run.resumed.steps
+            self._best = best_of([], self._run.best_metric) if self._best is None else self._best
+        # Develop counts the steps of an epoch, the others stop at a limit.
+        length = engine.iter_per_epoch if hasattr(engine, "iter_per_epoch") else engine.max_iter
+        self._epoch = Epoch(number, length)
+        self._epoch_began = monotonic()
+        with self._passing(f"{self._title(number)} train", length, done) as steps:
+            train(engine, number, *args)
+        self._epoch.steps, self._epoch.images = steps.done, steps.images
+        self._epoch.training = steps.seconds
+
+    def _evaluate(self, evaluate: Callable, engine: Any, number: int = 0, *args: Any) -> Any:
+        total = sum(map(len, evaluation_loaders(engine).values()))
+        title = f"{self._title(number)} eval" if self._epoch else "Eval"
+        with self._passing(title, total) as steps:
+            metric = evaluate(engine, number, *args)
+        if self._epoch is not None:
+            self._epoch.evaluation = (self._epoch.evaluation or 0.0) + steps.seconds
+        return metric
+
+    def _title(self, number: int) -> str:
+        return f"Epoch {number}/{self._settings['epochs']}"
+
+    @contextlib.contextmanager
+    def _passing(self, title: str, total: int, done: int = 0) -> Iterator[_Pass]:
+        with progress_bar.open_bar(self._has_bars, title, total, done) as bar:
+            self._pass = _Pass(bar, total - done)
+            try:
+                yield self._pass
+                self._before_batch()  # and there is none
+            finally:
+                self._pass.seconds = monotonic() - self._pass.began
+                self._pass = None
+
+    def _before_batch(self) -> None:
+        if self._pass is not None:
+            self._pass.end_step(getattr(self._engine, "output_info", {}))
+
+    def _on_batch(self, batch: Any) -> None:
+        if self._pass is not None:
+            self._pass.begin_step(batch)
+
+    def _end_epoch(self) -> None:
+        epoch, self._epoch = self._epoch, None
+        if epoch is None:
+            return
+        epoch.whole = monotonic() - self._epoch_began
+        lines, self._said.lines = self._said.lines, []
+        self._best = best_of(lines, self._best)
+        self._pace.follow(epoch)
+        epochs = self._settings["epochs"]
+        epochs_left = epochs - epoch.number
+        evaluations = evaluations_after(epoch.number, self._settings)
+        left = self._pace.left(epochs_left * epoch.length, evaluations, epochs_left)
+        self._logger.info(summary(epoch, epochs, lines, self._best, left))
+
+
+class _Pass:
+    """The steps of one training epoch, or of one evaluation.
+
+    Attributes:
+        done: how many are complete.
+        images: that these have read, in all processes.
+        began: when the first one was to begin.
+        seconds: what it took, when it is over.
+    """
+
+    def __init__(self, bar: progress_bar.Bar, limit: int) -> None:
+        self.done = 0
+        self.images = 0
+        self.began = monotonic()
+        self.seconds = 0.0
+        self._bar = bar
+        self._limit = limit
+        self._processes = distributed.get_world_size()
+        self._reads: int | None = None
+
+    def begin_step(self, batch: Any) -> None:
+        """A batch is handed out."""
+        self._reads = _count_images(batch)
+
+    def end_step(self, averages: dict[str, Any]) -> None:
+        """All that was to be done with the last batch is done, if there was one.
+
+        Args:
+            averages: PaddleClas's meters of losses and metrics in this epoch.
+        """
+        reads, self._reads = self._reads, None
+        # Some versions ask for one batch more than they train on.
+        if reads is None or self.done >= self._limit:
+            return
+        self.done += 1
+        self.images += reads * self._processes
+        if self._bar.disable:
+            return
+        speed = f"{self.images / max(monotonic() - self.began, 1e-9):.1f} images/s"
+        loss = averages.get("loss")
+        text = speed if loss is None else f"loss: {loss.avg:.5f}, {speed}"
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update()
+
+
+class _LinesOfEpochs(logging.Handler):
+    """Keeps what PaddleClas logs about whole epochs.
+
+    Attributes:
+        lines: these messages, until someone takes them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message.startswith(("[Train]", "[Eval]")) and "[Iter:" not in message:
+            self.lines.append(message)
+
+
+def _count_images(batch: Any) -> int:
+    """The images of a batch, as loaders of PaddleClas or DALI give it: (N, C, H, W) first."""
+    images = batch[0]["data"] if isinstance(batch[0], dict) else batch[0]
+    shape = images.shape() if callable(images.shape) else images.shape
+    return int(shape[0])

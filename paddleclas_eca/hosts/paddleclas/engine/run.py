@@ -1,0 +1,46 @@
+"""Run PaddleClas's Engine as PaddleClas's own ``tools/*.py`` do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..locate import PaddleClas
+from ..session import run_folder
+
+
+def run_engine(ppcls: PaddleClas, config: dict[str, Any], mode: str) -> None:
+    """Build the Engine for a config and let it do its work.
+
+    Args:
+        ppcls: a PaddleClas with a trainer.
+        config: a complete config, an ``AttrDict`` of this PaddleClas.
+        mode: ``"train"``, ``"eval"``, ``"infer"`` or ``"export"``.
+
+    Raises:
+        UserError: the config asks for something that cannot be done.
+    """
+    engine = ppcls.module("engine.engine").Engine(config, mode=mode)
+    if mode == "train" and config["Global"].get("uniform_output_enabled"):
+        _start_uniform_output(config)
+    getattr(engine, mode)()
+    if mode == "train":
+        ppcls.module("utils.logger").info(f"checkpoints and log: {run_folder(ppcls, config)}")
+
+
+def _start_uniform_output(config: dict[str, Any]) -> None:
+    """The part of develop's uniform output that its ``tools/train.py`` does, not its Engine."""
+    folder = Path(config["Global"]["output_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train_results.json").unlink(missing_ok=True)
+    with open(folder / "config.yaml", "w", encoding="utf-8") as file:
+        yaml.safe_dump(plain(config), file, sort_keys=False, allow_unicode=True)
+
+
+def plain(value: Any) -> Any:
+    """A copy of a config or a part of it without PaddleClas's own types, as YAML can write it."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value

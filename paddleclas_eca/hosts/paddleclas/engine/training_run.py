@@ -1,0 +1,364 @@
+"""A training run that can be interrupted: where it stands, how it goes on, how it stops.
+
+PaddleClas's Engine trains in one long function. A :class:`TrainingRun` stands around one call
+of it, and sees every step through the loaders that the Engine reads from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import paddle
+from paddle import distributed
+
+from ....errors import UserError
+from ....training.checkpoints import AUTO, Checkpoint, find_newest, has_manifest, read, recover
+from ....training.loaders import WatchedLoader, evaluation_loaders
+from ....training.seeding import (
+    SeededBatches,
+    SeededDataset,
+    SkippingSampler,
+    derive,
+    new_seed,
+    seeded,
+)
+from ....training.signals import EXIT_CODE, StopRequest, StopTraining
+from ..config_check.rules import require_checkpoint_files
+from ..locate import PaddleClas
+from ..session import run_folder
+
+# What PaddleClas begins with.
+_WORSE_THAN_ANY = -1.0
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands.
+
+    Attributes:
+        epoch: epochs that are complete, with their evaluation.
+        steps: steps of the epoch after them that are done.
+        trained: whether that epoch has had all its steps, and only its evaluation is left.
+    """
+
+    epoch: int = 0
+    steps: int = 0
+    trained: bool = False
+
+
+def checkpoint_to_resume(path: str) -> Checkpoint | None:
+    """The checkpoint at ``path``, checked; None if it has no manifest.
+
+    Raises:
+        UserError: it is incomplete or damaged.
+    """
+    return read(Path(path)) if has_manifest(Path(path)) else None
+
+
+class TrainingRun:
+    """One call of ``Engine.train``.
+
+    Attributes:
+        current: the run of this process that is under way.
+    """
+
+    current: TrainingRun | None = None
+
+    def __init__(self, ppcls: PaddleClas, engine: Any) -> None:
+        self._ppcls = ppcls
+        self._engine = engine
+        self._settings = engine.config["Global"]
+        self._logger = ppcls.module("utils.logger")
+        # While averages are evaluated, the Engine holds these in its place.
+        self._model = engine.model
+        self._position = Position()
+        self._resumed = Position()
+        self._metric = 0.0
+        self._best: dict[str, Any] | None = None
+        self._saving_to_stop = False
+        self._rank = distributed.get_rank()
+        self._processes = distributed.get_world_size()
+        seed = self._settings.get("seed")
+        self._seed = new_seed() if seed is None or seed is False else int(seed)
+        self._stop = StopRequest()
+
+    @property
+    def resumed(self) -> Position:
+        """Where the next epoch begins, until it does: for a run that goes on, in its midst."""
+        return self._resumed
+
+    @property
+    def best_metric(self) -> float | None:
+        """The best metric so far, if there is one."""
+        return self._best["metric"] if self._best else None
+
+    def train(self, train: Callable[[], None]) -> None:
+        """Call the Engine's own ``train``.
+
+        Raises:
+            SystemExit: the run was asked to stop; it is saved, and the code is
+                :data:`~paddleclas_eca.training.signals.EXIT_CODE`.
+            UserError: there is no checkpoint to go on from as the config asks.
+        """
+        self._choose_checkpoint()
+        self._attach()
+        TrainingRun.current = self
+        try:
+            with self._stop.listen(self._logger.warning):
+                try:
+                    train()
+                except StopTraining:
+                    self._save_and_leave()
+        finally:
+            TrainingRun.current = None
+
+    # Going on from a checkpoint.
+
+    def _choose_checkpoint(self) -> None:
+        """Replace ``Global.checkpoints: auto`` by the newest complete checkpoint, or by None."""
+        given = self._settings.get("checkpoints")
+        if not given:
+            return
+        folder = run_folder(self._ppcls, self._engine.config)
+        if given != AUTO:
+            folder = Path(given).parent
+        if self._rank == 0 and folder.is_dir():
+            recover(folder)
+        self._wait_for_all()
+        if given != AUTO:
+            require_checkpoint_files(self._ppcls, self._engine.config, given)
+            return
+        found = find_newest(folder, self._logger.warning)
+        self._require_agreement(found, folder)
+        self._settings["checkpoints"] = str(found.path) if found else None
+        if found:
+            require_checkpoint_files(self._ppcls, self._engine.config, str(found.path))
+            self._logger.info(f"Global.checkpoints=auto: going on from {found.path}")
+        else:
+            self._logger.info(
+                f"Global.checkpoints=auto: no complete checkpoint in {folder}, training begins anew"
+            )
+
+    def _wait_for_all(self) -> None:
+        if self._processes > 1:
+            distributed.barrier()
+
+    def _require_agreement(self, found: Checkpoint | None, folder: Path) -> None:
+        """All processes must go on from the same: with other weights they would train nonsense."""
+        if self._processes == 1:
+            return
+        digests: list[Any] = []
+        distributed.all_gather_object(digests, found.digest if found else "")
+        others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
+        if others:
+            raise UserError(
+                f"Global.checkpoints=auto: process 0 and process {', '.join(map(str, others))} "
+                f"find different checkpoints in {folder}. Several machines need a folder that all "
+                f"of them see; or copy that of the first to the same place on the others."
+            )
+
+    def resume(self, checkpoint: Checkpoint | None, info: dict[str, Any]) -> dict[str, Any]:
+        """Take up what a checkpoint says beyond what PaddleClas has loaded.
+
+        Args:
+            checkpoint: the checkpoint, or None if it has no manifest.
+            info: what PaddleClas found: ``epoch`` and ``metric``.
+
+        Returns:
+            Best metric so far and epochs that are complete, as PaddleClas's loop wants them.
+        """
+        state = checkpoint.state if checkpoint else {"epoch": info["epoch"]}
+        self._metric = float(state.get("metric", info.get("metric", 0.0)))
+        if checkpoint:
+            self._best = state.get("best")
+        else:
+            self._best = {"metric": self._metric, "epoch": info["epoch"]}
+        self._resumed = self._position_from(state)
+        self._engine.global_step = state.get("global_step", 0)
+        if self._settings.get("seed") is None and "seed" in state:
+            self._seed = state["seed"]
+        if self._scaler is not None and state.get("scaler"):
+            self._scaler.load_state_dict(state["scaler"])
+        where = f"{self._resumed.epoch} epochs"
+        if self._resumed.steps:
+            where += f" and {self._resumed.steps} steps"
+        best = self._best["metric"] if self._best else _WORSE_THAN_ANY
+        self._logger.info(f"resumed after {where}; best metric so far: {best}")
+        return {**info, "metric": best, "epoch": self._resumed.epoch}
+
+    def _position_from(self, state: dict[str, Any]) -> Position:
+        position = Position(state["epoch"], state.get("steps", 0), state.get("trained", False))
+        shape = {"processes": self._processes, "steps_per_epoch": len(self._loader)}
+        changed = [name for name, value in shape.items() if state.get(name, value) != value]
+        if not position.steps or position.trained:
+            return position
+        if changed:
+            reason = f"{' and '.join(changed)} changed"
+        elif self._dataset is None or self._settings.get("train_mode"):
+            reason = "this loader cannot skip what is done"
+        else:
+            return position
+        self._logger.warning(
+            f"the checkpoint is from within an epoch, and {reason}: that epoch is trained from "
+            f"its beginning"
+        )
+        return Position(position.epoch)
+
+    # Each epoch and each step.
+
+    def _attach(self) -> None:
+        engine = self._engine
+        self._loader = engine.train_dataloader
+        self._sampler = SkippingSampler(getattr(self._loader, "batch_sampler", None))
+        self._dataset: SeededDataset | None = None
+        dataset = getattr(self._loader, "dataset", None)
+        if isinstance(dataset, paddle.io.Dataset) and not isinstance(
+            dataset, paddle.io.IterableDataset
+        ):
+            self._dataset = SeededDataset(dataset)
+            self._loader.dataset = self._dataset
+            self._loader.batch_sampler = self._sampler
+            if self._loader.collate_fn is not None:
+                self._loader.collate_fn = SeededBatches(self._loader.collate_fn, self._dataset)
+        self._shield(self._loader)
+        self._shield(getattr(engine, "unlabel_train_dataloader", None))
+        engine.train_dataloader = WatchedLoader(self._loader, self._before_step, self._after_batch)
+        for name, loader in evaluation_loaders(engine).items():
+            self._shield(loader)
+            setattr(engine, name, WatchedLoader(loader, self._before_evaluation_step))
+        train_epoch = engine.train_epoch_func
+        engine.train_epoch_func = lambda engine, epoch, *args, **kwargs: self._train_epoch(
+            lambda: train_epoch(engine, epoch, *args, **kwargs), epoch
+        )
+
+    def _shield(self, loader: Any) -> None:
+        """Have the processes of a loader leave signals to this one."""
+        if not isinstance(loader, paddle.io.DataLoader):
+            return
+        begin = loader.worker_init_fn
+
+        def begin_shielded(worker: int) -> None:
+            self._stop.shield_loader_process()
+            if begin is not None:
+                begin(worker)
+
+        loader.worker_init_fn = begin_shielded
+
+    def _train_epoch(self, train: Callable[[], None], number: int) -> None:
+        resumed, self._resumed = self._resumed, Position()
+        if resumed.trained:
+            self._position = resumed
+            return
+        self._position = Position(number - 1, resumed.steps)
+        self._sampler.skip = resumed.steps
+        if hasattr(self._sampler, "set_epoch"):
+            self._sampler.set_epoch(number - 1)
+        if self._dataset is not None:
+            self._dataset.seed = derive(self._seed, "process", self._rank)
+            self._dataset.epoch = number
+        # Samplers that shuffle without knowing the epoch draw from the global generators, and
+        # each process is to draw other images.
+        seed = derive(self._seed, "epoch", number, self._rank)
+        with seeded(seed), self._shortened(resumed.steps):
+            train()
+        self._position = Position(number - 1, self._position.steps, trained=True)
+
+    @contextlib.contextmanager
+    def _shortened(self, steps: int) -> Iterator[None]:
+        """Have the trainers that count their steps make this many fewer."""
+        whole = getattr(self._engine, "iter_per_epoch", None)
+        if whole is not None:
+            self._engine.iter_per_epoch = whole - steps
+        try:
+            yield
+        finally:
+            if whole is not None:
+                self._engine.iter_per_epoch = whole
+
+    def _before_step(self) -> None:
+        steps = self._position.steps
+        # Between the steps whose gradients are added up there is no state to go on from.
+        if self._stop.due() and steps % getattr(self._engine, "update_freq", 1) == 0:
+            raise StopTraining
+        paddle.seed(derive(self._seed, self._rank, "step", self._position.epoch, steps))
+
+    def _after_batch(self, _: Any) -> None:
+        self._position = replace(self._position, steps=self._position.steps + 1)
+
+    def _before_evaluation_step(self) -> None:
+        if self._stop.due():
+            raise StopTraining
+
+    # Saving.
+
+    def state(self, info: dict[str, Any], name: str) -> dict[str, Any]:
+        """What the manifest of a checkpoint says about this run.
+
+        Args:
+            info: PaddleClas's: ``epoch`` and ``metric``.
+            name: of the checkpoint.
+        """
+        self._metric = float(info["metric"])
+        if name == "best_model":
+            self._best = {"metric": self._metric, "epoch": int(info["epoch"])}
+        # PaddleClas itself saves when an epoch is complete.
+        position = self._position if self._saving_to_stop else Position(int(info["epoch"]))
+        scaler = self._scaler.state_dict() if self._scaler else {}
+        return {
+            "epoch": position.epoch,
+            "steps": position.steps,
+            "trained": position.trained,
+            "steps_per_epoch": len(self._loader),
+            "global_step": int(self._engine.global_step),
+            "processes": self._processes,
+            "seed": self._seed,
+            "metric": self._metric,
+            "best": self._best,
+            "scaler": {key: _plain(value) for key, value in scaler.items()},
+        }
+
+    @property
+    def _scaler(self) -> Any:
+        """The loss scaler, if gradients are scaled: without AMP, develop has one that is none."""
+        scaler = getattr(self._engine, "scaler", None)
+        return scaler if hasattr(scaler, "state_dict") else None
+
+    def _save_and_leave(self) -> None:
+        self._logger.info("stopping: saving the checkpoint `latest`")
+        save_model = self._ppcls.module("utils.save_load").save_model
+        engine = self._engine
+        folder = Path(engine.output_dir)
+        if self._settings.get("uniform_output_enabled"):
+            folder = folder / "latest"
+        options: dict[str, Any] = {}
+        if "ema" in inspect.signature(save_model).parameters and getattr(engine, "ema", False):
+            options["ema"] = engine.model_ema.module
+        self._saving_to_stop = True
+        save_model(
+            self._model,
+            engine.optimizer,
+            {"metric": self._metric, "epoch": self._position.epoch},
+            str(folder),
+            model_name=engine.config["Arch"]["name"],
+            prefix="latest",
+            loss=engine.train_loss_func,
+            **options,
+        )
+        # The launcher ends the others as soon as one process has ended.
+        self._wait_for_all()
+        self._logger.warning(
+            f"stopped after {self._position.epoch} epochs and {self._position.steps} steps; "
+            f"-o Global.checkpoints=auto goes on from there"
+        )
+        raise SystemExit(EXIT_CODE)
+
+
+def _plain(value: Any) -> Any:
+    """A number, or a list of numbers, of the state of a loss scaler."""
+    return np.asarray(value).tolist() if hasattr(value, "shape") else value

@@ -1,0 +1,42 @@
+"""A network as evaluation has it, without the Engine and its data sets.
+
+An Engine in mode ``eval`` reads the label lists of the config, and in mode ``infer`` prints
+predictions; neither gives what happens inside the network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paddle import nn
+
+from .config_check.rules import check_config
+from .locate import PaddleClas
+
+_SHIPPED_IMAGE = "ppcls_configs/images/flower.jpg"
+
+
+def load_network(ppcls: PaddleClas, config: dict[str, Any]) -> nn.Layer:
+    """The network of a config with its weights, in evaluation mode.
+
+    Args:
+        ppcls: a PaddleClas with a trainer.
+        config: a complete config, as ``infer`` takes it; the rules for configs are applied to it.
+
+    Raises:
+        UserError: the config asks for what cannot be done, or the weights cannot be loaded.
+    """
+    if not config.get("Infer"):
+        config["Infer"] = {}
+    if isinstance(config["Infer"], dict):
+        # The images are the caller's, whatever the config says; `infer` must find some.
+        config["Infer"]["infer_imgs"] = _SHIPPED_IMAGE
+    check_config(ppcls, config, "infer")
+    network = ppcls.module("arch").build_model(config, "infer")
+    weights = config["Global"].get("pretrained_model")
+    if weights:
+        ppcls.module("utils.save_load").load_dygraph_pretrain([network], weights)
+    # Of a distillation, the network that it is exported for.
+    network = getattr(network, str(config["Arch"].get("infer_model_name")), network)
+    network.eval()
+    return network

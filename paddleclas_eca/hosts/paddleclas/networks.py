@@ -1,0 +1,112 @@
+"""The named models as PaddleClas builds them: TheseusLayers that load weights by option."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Sequence
+from typing import Any, Callable
+
+from ...errors import UserError, check_option
+from ...models import MODELS, ImageClassifier, NamedModel
+from ...weights.pretrained import INSTEAD, check_pretrained, load_pretrained
+from .session import theseus_layer, warn
+
+
+@functools.cache
+def theseus_class(network: type[ImageClassifier]) -> type[ImageClassifier]:
+    """A class of networks as a TheseusLayer, whose layers PaddleClas changes by name."""
+    return type(
+        network.__name__,
+        (network, theseus_layer()),
+        {"__doc__": network.__doc__, "__module__": __name__},
+    )
+
+
+def factory(model: NamedModel) -> Callable[..., ImageClassifier]:
+    """The function that PaddleClas calls to build a model by its name."""
+
+    def build(
+        pretrained: bool | str = False,
+        use_ssld: bool = False,
+        return_patterns: str | Sequence[str] | None = None,
+        return_stages: bool | int | Sequence[int] | None = None,
+        **options: Any,
+    ) -> ImageClassifier:
+        for option in options:
+            check_option(model.name, option, inspect.signature(build).parameters)
+        check_pretrained(model.name, pretrained, INSTEAD)
+        network = model(**options, network_class=theseus_class(model.network_class()))
+        load_pretrained(model.name, network, pretrained, warn)
+        return_results_of(network, return_patterns, return_stages)
+        return network
+
+    own = [p for p in inspect.signature(build).parameters.values() if p.kind != p.VAR_KEYWORD]
+    build.__name__ = build.__qualname__ = model.name
+    build.__signature__ = inspect.Signature([*own, *model.options().values()])
+    build.__doc__ = f"""Build {model.name} as a TheseusLayer.
+
+    Args:
+        pretrained: a ``.pdparams`` file (or URL) to start from, or False. Tensors that do not
+            fit, such as the classifier of another number of classes, stay as initialised,
+            and are logged. There are no published Paddle weights to download (True).
+        use_ssld: accepted as in PaddleClas, where it chooses among the weights to download.
+        return_patterns: names of layers whose outputs are returned, too.
+        return_stages: stages whose outputs are returned, too: True for all, or indices from 0.
+        **options: those of {model.network}, which documents them.
+
+    Shape:
+        images ``[N, input_image_channel, H, W]`` to logits ``[N, class_num]``; a dict with
+        these as ``"logits"`` where intermediate results are returned.
+
+    Raises:
+        UserError: (a ValueError) an option is unknown or out of range, or the weights cannot
+            be loaded.
+    """
+    return build
+
+
+def return_results_of(
+    network: Any,
+    return_patterns: str | Sequence[str] | None,
+    return_stages: bool | int | Sequence[int] | None,
+) -> None:
+    """Have a network return a dict of intermediate results beside ``"logits"``.
+
+    Args:
+        network: of a class of :func:`theseus_class`.
+        return_patterns: patterns of layers, such as ``"blocks[2]"``.
+        return_stages: indices of stages, from 0; True for all of them.
+
+    Raises:
+        UserError: a stage or layer does not exist, or both are given.
+    """
+    if return_stages is None or return_stages is False:
+        patterns = [return_patterns] if isinstance(return_patterns, str) else return_patterns
+    elif return_patterns:
+        raise UserError("return_patterns and return_stages exclude each other; give one")
+    elif return_stages is True:
+        patterns = [stage.layer for stage in network.stages]
+    else:
+        stages = network.stages
+        indices = [return_stages] if isinstance(return_stages, int) else return_stages
+        wrong = [i for i in indices if not isinstance(i, int) or not 0 <= i < len(stages)]
+        if wrong:
+            raise UserError(
+                f"return_stages has {wrong[0]!r}, but the stages of this network are 0 to "
+                f"{len(stages) - 1}"
+            )
+        patterns = [stages[i].layer for i in indices]
+    if patterns:
+        unknown = set(patterns) - set(network.update_res(list(patterns)))
+        if unknown:
+            raise UserError(f"return_patterns: this network has no layer {min(unknown)!r}")
+
+
+@functools.cache
+def factories() -> dict[str, Callable]:
+    """All that configs can build by name: the models, and ECA in the networks of PaddleClas."""
+    from .backbone import ECA_Backbone
+
+    built = {name: factory(model) for name, model in MODELS.items()}
+    return {**built, "ECA_Backbone": ECA_Backbone}

@@ -1,0 +1,1 @@
+"""Safe training that knows no host: checkpoints, signals, watchdog, seeding."""

@@ -1,0 +1,278 @@
+"""Checkpoints on disk: written whole or not at all, and found again.
+
+A checkpoint ``latest`` is PaddleClas's files ``latest.pdparams``, ``latest.pdopt`` and
+``latest.pdstates``, and ``latest.manifest.json``, which says what belongs to it: size and SHA-256
+of every file, and where training stood. Saving goes through these states, and a kill in any of
+them leaves a complete checkpoint:
+
+1. ``.saving-*/`` is being filled: the former checkpoint is in place. :func:`recover` removes it.
+2. ``.latest.ready/`` is complete and flushed to the disk; it got its name in one step. Its files
+   are being moved into place, the manifest last. :func:`recover` moves the rest.
+3. The files are in place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Callable
+
+from ..errors import UserError
+from ..files import flush, sha256
+
+# Value of Global.checkpoints that asks for the newest complete one.
+AUTO = "auto"
+MANIFEST = ".manifest.json"
+_FORMAT = 1
+_SAVING = ".saving-"
+_READY = ".ready"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that is complete.
+
+    Attributes:
+        path: its files without their endings, as ``Global.checkpoints`` takes it.
+        state: where training stood, as given to :func:`write`.
+        digest: of its manifest: two checkpoints with the same are the same.
+    """
+
+    path: Path
+    state: dict[str, Any]
+    digest: str
+
+    @property
+    def age(self) -> tuple[int, int, bool]:
+        """Epochs and steps of training that it has had, for comparing."""
+        state = self.state
+        return state["epoch"], state.get("steps", 0), state.get("trained", False)
+
+
+@contextlib.contextmanager
+def write(folder: Path, name: str, state: dict[str, Any]) -> Iterator[Path]:
+    """Save a checkpoint: yields a new folder to write its files to.
+
+    Args:
+        folder: where the checkpoint belongs; made if it is missing.
+        name: its name; the files in the folder that is yielded begin with it, or lie in
+            folders of their own.
+        state: where training stands; ``epoch`` is required. It must be plain JSON.
+
+    Raises:
+        UserError: it cannot be written. What was there before still is.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=_SAVING, dir=folder))
+    except OSError as error:
+        raise _cannot_write(folder / name, error) from error
+    try:
+        yield stage
+        _seal(stage, name, state)
+        ready = _ready(folder / name)
+        if ready.exists():
+            _move_in(ready)
+        os.rename(stage, ready)
+        flush(folder)
+        _move_in(ready)
+    except OSError as error:
+        raise _cannot_write(folder / name, error) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def is_half_saved(path: str) -> bool:
+    """Whether a killed run left the checkpoint at ``path`` to be moved into place."""
+    return _ready(Path(path)).exists()
+
+
+def recover(folder: Path) -> None:
+    """Finish what a killed run left half done; only one process may do so.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        # With PaddleClas's uniform output, checkpoints have folders of their own.
+        for place in (folder, *(entry for entry in folder.iterdir() if entry.is_dir())):
+            for left in place.glob(f".*{_READY}"):
+                _move_in(left)
+            for left in place.glob(f"{_SAVING}*"):
+                shutil.rmtree(left)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Raise UserError if no checkpoint can be written to ``folder``, which is made if missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(tempfile.mkdtemp(prefix=_SAVING, dir=folder)).rmdir()
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def find_newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The complete checkpoint in ``folder`` that has had most training, or None.
+
+    Args:
+        folder: of a run; with PaddleClas's uniform output, checkpoints have folders of their own.
+        warn: is told of each one that is left out, and why.
+    """
+    found = []
+    files = [*folder.glob(f"*{MANIFEST}"), *folder.glob(f"*/*{MANIFEST}")]
+    for file in files:
+        try:
+            found.append(_read_manifest(file.with_name(file.name[: -len(MANIFEST)])))
+        except UserError as error:
+            warn(f"left out: {error}")
+    known = {file.name[: -len(MANIFEST)] for file in files}
+    for file in sorted([*folder.glob("*.pdopt"), *folder.glob("*/*.pdopt")]):
+        path = file.with_suffix("")
+        if path.name not in known:
+            warn(
+                f"left out: {path} has no manifest, so it cannot be told whether it is complete. "
+                f"To go on from it, name it: Global.checkpoints={path}"
+            )
+    # Of the same age, latest is what an interrupted run saved last. A run keeps many, and reading
+    # all of their files would take minutes.
+    found.sort(key=lambda entry: (entry[0].age, entry[0].path.name == "latest"), reverse=True)
+    for checkpoint, entries in found:
+        try:
+            _require_whole(checkpoint, entries)
+        except UserError as error:
+            warn(f"left out: {error}")
+        else:
+            return checkpoint
+    return None
+
+
+def read(path: Path) -> Checkpoint:
+    """The checkpoint at ``path``, after a check that it is complete and unchanged.
+
+    Raises:
+        UserError: it is not, or has no manifest.
+    """
+    checkpoint, entries = _read_manifest(path)
+    _require_whole(checkpoint, entries)
+    return checkpoint
+
+
+def _read_manifest(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
+    """A checkpoint, and what its manifest says of each file; the files are not looked at."""
+    file = path.with_name(path.name + MANIFEST)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"checkpoint {path}: no {file.name}: {error.strerror}") from error
+    damaged = UserError(f"checkpoint {path}: {file.name} is damaged")
+    try:
+        manifest = json.loads(content)
+        version, files = manifest["format"], manifest["files"]
+        checkpoint = Checkpoint(path, manifest["state"], hashlib.sha256(content).hexdigest())
+        _ = checkpoint.age  # fails here if the state has none
+        inside = all(_stays_inside(name) for name in files)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged from error
+    if version != _FORMAT:
+        raise UserError(f"checkpoint {path} is of a later version of paddleclas_eca: use that one")
+    if not inside:
+        raise damaged
+    return checkpoint, files
+
+
+def _require_whole(checkpoint: Checkpoint, entries: dict[str, Any]) -> None:
+    folder = checkpoint.path.parent
+    damage = [what for name in entries if (what := _damage(folder / name, entries[name]))]
+    if damage:
+        raise UserError(
+            f"checkpoint {checkpoint.path} is incomplete or damaged: {'; '.join(damage)}"
+        )
+
+
+def has_manifest(path: Path) -> bool:
+    """Whether a checkpoint was saved with a manifest: PaddleClas alone writes none."""
+    return path.with_name(path.name + MANIFEST).is_file()
+
+
+def _ready(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_READY}")
+
+
+def _damage(file: Path, entry: dict[str, Any]) -> str | None:
+    """What is wrong with a file of a checkpoint."""
+    try:
+        size = file.stat().st_size
+        if size != entry.get("size"):
+            return f"{file.name} has {size} bytes instead of {entry.get('size')}"
+        if sha256(file) != entry.get("sha256"):
+            return f"{file.name} has other content than was saved"
+    except OSError as error:
+        return f"{file.name} cannot be read: {error.strerror}"
+    return None
+
+
+def _seal(stage: Path, name: str, state: dict[str, Any]) -> None:
+    """Write the manifest of what is in ``stage``, and have all of it reach the disk."""
+    files = [file for file in sorted(stage.rglob("*")) if file.is_file()]
+    entries = {
+        file.relative_to(stage).as_posix(): {
+            "size": file.stat().st_size,
+            "sha256": sha256(file),
+        }
+        for file in files
+    }
+    manifest = stage / f"{name}{MANIFEST}"
+    content = {"format": _FORMAT, "state": state, "files": entries}
+    manifest.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    for path in [*files, manifest, *(d for d in stage.rglob("*") if d.is_dir()), stage]:
+        flush(path)
+
+
+def _move_in(ready: Path) -> None:
+    """Move a complete checkpoint to where it belongs; it may be half moved already."""
+    folder = ready.parent
+    manifest = ready / f"{ready.name[1 : -len(_READY)]}{MANIFEST}"
+    if manifest.exists():
+        former = _files_of(folder / manifest.name)
+        files = _files_of(manifest)
+        for name in files:
+            if (ready / name).exists():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(ready / name, folder / name)
+        flush(folder)
+        os.replace(manifest, folder / manifest.name)
+        flush(folder)
+        for name in former - files:
+            (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(ready)
+
+
+def _files_of(manifest: Path) -> set[str]:
+    try:
+        names = json.loads(manifest.read_bytes())["files"]
+        return {name for name in names if _stays_inside(name)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a file name of a manifest leads nowhere else: manifests come from elsewhere, too."""
+    return not PurePath(name).is_absolute() and ".." not in PurePath(name).parts
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    reason = error.strerror or str(error)
+    return UserError(
+        f"checkpoint {path} cannot be written: {reason}. Checkpoints saved before are untouched. "
+        f"Mend that, or set another Global.output_dir; -o Global.checkpoints=auto goes on from "
+        f"the newest in its folder."
+    )

@@ -1,0 +1,277 @@
+"""Weights of others for the models of this project, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ..errors import UserError, excerpt
+from ..files import write_files
+from ..models import MODELS, check_model
+from .files import PADDLE_ENDING, WRITERS, read_weights, require_free
+from .names import PADDLE, Dialect, block_of, recognise, stage_of
+from .report import LoadReport
+from .topology import depths_of, explain, family_of, native_dialect
+
+# A counter of PyTorch's BatchNorm that Paddle's has not, and that no result depends on.
+_DROPPED = "num_batches_tracked"
+_ATTENTION = ".attention.conv.weight"
+_CLASSIFIER = "fc.weight"
+_IMAGENET_CLASSES = 1000
+
+
+@dataclass
+class Conversion:
+    """Weights in this project's names, and how they fit a model.
+
+    Attributes:
+        model: name of the model.
+        options: its options that the weights ask for: ``class_num``, ``k_size`` (one per
+            stage), and ``padding_mode`` where it was given.
+        dialect: whose names the weights had.
+        state: arrays by our names, in Paddle's layout; only what fits.
+        report: what fits and what does not; leftovers have the names of their file.
+        new: our names of ECA's weights that a network without attention lacks.
+        reasons: why the weights are of another network, in words; or ``""``.
+    """
+
+    model: str
+    options: dict[str, Any]
+    dialect: Dialect
+    state: dict[str, np.ndarray]
+    report: LoadReport
+    new: list[str]
+    reasons: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether all weights have a place, and all of the model have one but new ECA ones."""
+        missing = len(self.report.missing) - len(self.new)
+        return not (missing or self.report.reshaped or self.report.unexpected)
+
+    @property
+    def k_size_differs(self) -> bool:
+        """Whether the weights have other kernel sizes than the named model."""
+        return self.options["k_size"] != list(MODELS[self.model].k_size)
+
+    def __str__(self) -> str:
+        matched, report = len(self.report.matched), self.report
+        total = matched + len(report.missing) + len(report.reshaped)
+        missing = [name for name in report.missing if name not in self.new]
+        parts = [
+            f"{matched} of {total} tensors matched",
+            f"{len(self.new)} new" + (f" (ECA: {excerpt(self.new)})" if self.new else ""),
+            f"{len(report.unexpected)} left over"
+            + (f" ({excerpt(report.unexpected)})" if report.unexpected else ""),
+        ]
+        if missing:
+            parts.append(f"{len(missing)} missing ({excerpt(missing)})")
+        if report.reshaped:
+            shapes = [f"{name} {theirs}, not {ours}" for name, theirs, ours in report.reshaped]
+            parts.append(f"{len(shapes)} of another shape ({excerpt(shapes)})")
+        return ", ".join(parts)
+
+    def arch(self, weights: Path) -> str:
+        """The ``Arch`` section of a config that builds the model with ``weights``, as YAML."""
+        section = {"name": self.model, **self.options, "pretrained": str(weights)}
+        remark = ""
+        if self.k_size_differs:
+            own = ", ".join(map(str, MODELS[self.model].k_size))
+            remark = f"# k_size is that of these weights; {self.model} itself has {own}.\n"
+        return remark + yaml.safe_dump(
+            {"Arch": section}, sort_keys=False, default_flow_style=None, allow_unicode=True
+        )
+
+
+def convert(
+    state: Mapping[str, np.ndarray],
+    model: str,
+    class_num: int | None = None,
+    padding_mode: str | None = None,
+) -> Conversion:
+    """Bring weights into the names and the layout of a model.
+
+    Args:
+        state: arrays by name, as :func:`paddleclas_eca.weights.read_weights` gives them.
+        model: name of the model that takes them.
+        class_num: classes of the model; by default those of the weights' classifier.
+        padding_mode: how ECA pads, which shapes do not show; the model's default if None.
+
+    Raises:
+        UserError: there is no such model, the names are of no known origin or of another family
+            of networks, nothing fits, or blocks of one stage have different kernel sizes.
+    """
+    check_model(model)
+    state = {name: array for name, array in state.items() if not name.endswith(_DROPPED)}
+    dialect = recognise(state)
+    if dialect is None:
+        raise UserError(
+            f"the names in it are of no known ResNet or MobileNetV2: {excerpt(list(state))}"
+        )
+    if dialect.family not in ("", family_of(model)):
+        raise UserError(f"it holds a {dialect.title}; {model} is a {family_of(model)}")
+    depths = depths_of(model)
+    told = [_CLASSIFIER, *(f"blocks.{i}{_ATTENTION}" for i in range(sum(depths)))]
+    shapes = {
+        ours: state[name].shape
+        for name, ours in dialect.names(told, depths).items()
+        if name in state
+    }
+    options: dict[str, Any] = {"class_num": class_num, "k_size": _k_sizes(shapes, model)}
+    if class_num is None:
+        options["class_num"] = _class_num(shapes, dialect)
+    if padding_mode is not None:
+        options["padding_mode"] = padding_mode
+    net = MODELS[model](**options)
+    names = dialect.names(net.state_dict(), depths)
+    ours = {
+        names[name]: _layout(names[name], array, dialect)
+        for name, array in state.items()
+        if name in names
+    }
+    leftover = {name: array for name, array in state.items() if name not in names}
+    report = LoadReport.compare([net], {**leftover, **ours})
+    if not report.matched:
+        raise UserError(f"nothing in it fits {model}")
+    new = [name for name in report.missing if name.endswith(_ATTENTION)]
+    if any(name.endswith(_ATTENTION) for name in ours):
+        new = []  # it is a network with ECA, and lacks some
+    return Conversion(
+        model=model,
+        options=options,
+        dialect=dialect,
+        state={name: ours[name] for name in report.matched},
+        report=report,
+        new=new,
+        reasons=_reasons(state, dialect, model, report),
+    )
+
+
+def _layout(name: str, array: np.ndarray, dialect: Dialect) -> np.ndarray:
+    """A parameter in Paddle's layout from theirs, or the other way round."""
+    if name in dialect.transposed and array.ndim == 2:
+        return np.ascontiguousarray(array.T)
+    return array
+
+
+def _class_num(shapes: Mapping[str, Sequence[int]], dialect: Dialect) -> int:
+    """Number of classes of a classifier of this shape; ImageNet's where there is none."""
+    shape = shapes.get(_CLASSIFIER, ())
+    if len(shape) != 2:
+        return _IMAGENET_CLASSES
+    return shape[0] if _CLASSIFIER in dialect.transposed else shape[1]
+
+
+def _k_sizes(shapes: Mapping[str, Sequence[int]], model: str) -> list[int]:
+    """Kernel size of each stage: the weights', or the model's where they have none."""
+    found: dict[int, dict[int, str]] = {}
+    for name, shape in shapes.items():
+        if name.endswith(_ATTENTION):
+            if len(shape) != 3 or tuple(shape[:2]) != (1, 1) or shape[2] % 2 == 0:
+                raise UserError(f"{name} has the shape {list(shape)}, not [1, 1, odd k]")
+            stage, _ = stage_of(block_of(name), depths_of(model))
+            found.setdefault(stage, {})[shape[2]] = name
+    k_sizes = list(MODELS[model].k_size)
+    for stage, sizes in found.items():
+        if len(sizes) > 1:
+            which = ", ".join(f"{k} in {name}" for k, name in sorted(sizes.items()))
+            raise UserError(
+                f"blocks of stage {stage + 1} have different kernel sizes ({which}); the models "
+                f"have one per stage"
+            )
+        k_sizes[stage] = next(iter(sizes))
+    return k_sizes
+
+
+def _reasons(
+    state: Mapping[str, np.ndarray], dialect: Dialect, model: str, report: LoadReport
+) -> str:
+    reasons = explain(state, dialect, model)
+    if not reasons and dialect.family and len(report.reshaped) > 2:
+        reasons = "its layers have other widths, as in pruned (timm's *_pruned) or wide networks"
+    if dialect is PADDLE and any(n.startswith("blocks.0.short.") for n in report.unexpected):
+        reasons = (
+            "PaddleClas's ResNet18 and ResNet34 have a projection in stage 1, which these "
+            "networks do without"
+        )
+    return reasons
+
+
+def to_pytorch(conversion: Conversion) -> dict[str, np.ndarray]:
+    """The weights in the names and the layout of PyTorch.
+
+    Returns:
+        The names of timm for the ``_vd`` models, and of ECA-Net's authors for the others.
+    """
+    dialect = native_dialect(conversion.model)
+    names = dialect.names(conversion.state, depths_of(conversion.model))
+    return {
+        theirs: _layout(ours, conversion.state[ours], dialect) for theirs, ours in names.items()
+    }
+
+
+def convert_file(
+    source: Path,
+    model: str,
+    output: Path,
+    class_num: int | None = None,
+    padding_mode: str | None = None,
+    allow_partial: bool = False,
+    overwrite: bool = False,
+) -> tuple[Conversion, list[Path]]:
+    """Convert a weight file.
+
+    Args:
+        source: the file, see :func:`paddleclas_eca.weights.read_weights`.
+        model: name of the model that takes the weights.
+        output: a ``.pdparams`` file, beside which the ``Arch`` section is written as ``.yaml``;
+            or a ``.pth`` or ``.safetensors`` file, for PyTorch.
+        class_num: see :func:`convert`.
+        padding_mode: see :func:`convert`.
+        allow_partial: write what fits, even if not all does.
+        overwrite: replace files that are there.
+
+    Returns:
+        The conversion and the files that were written.
+
+    Raises:
+        UserError: the file cannot be converted or the output not be written. Nothing is written
+            then.
+    """
+    if output.suffix not in WRITERS:
+        raise UserError(f"--output {output}: the ending must be one of {', '.join(WRITERS)}")
+    if output.resolve() == source.resolve():
+        raise UserError(f"--output {output} is the source itself")
+    check_model(model)
+    targets = [output]
+    if output.suffix == PADDLE_ENDING:
+        targets.append(output.with_suffix(".yaml"))
+    require_free(targets, overwrite)
+    state = read_weights(source)
+    try:
+        conversion = convert(state, model, class_num, padding_mode)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
+    if not (conversion.fits or allow_partial):
+        because = f": {conversion.reasons}" if conversion.reasons else ""
+        raise UserError(
+            f"{source} ({conversion.dialect.title}) does not fit {model}{because}. {conversion}. "
+            f"Nothing was written; --allow-partial writes what fits."
+        )
+    write = WRITERS[output.suffix]
+    if output.suffix == PADDLE_ENDING:
+        arch = conversion.arch(output)
+        writers = [
+            partial(write, conversion.state),
+            lambda path: path.write_text(arch, encoding="utf-8"),
+        ]
+    else:
+        writers = [partial(write, to_pytorch(conversion))]
+    write_files(dict(zip(targets, writers)))
+    return conversion, targets

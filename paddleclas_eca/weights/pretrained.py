@@ -1,0 +1,157 @@
+"""Networks that start from a weight file: a path or an address."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from typing import TYPE_CHECKING, Any, Callable
+
+from ..errors import UserError
+from ..models import MODELS, check_model
+from .report import LoadReport
+from .safe_load import load
+
+if TYPE_CHECKING:
+    from paddle import nn
+
+    from ..models import ImageClassifier
+
+INSTEAD = (
+    "Give a file, pretrained: PATH.pdparams, which this project or PaddleClas has written, or "
+    "`paddleclas-eca convert` from the authors' or timm's PyTorch weights (docs/weights.md)."
+)
+
+
+def create_model(name: str, pretrained: bool | str = False, **options: Any) -> ImageClassifier:
+    """Build a model by name.
+
+    Args:
+        name: one of :func:`paddleclas_eca.list_models`.
+        pretrained: a ``.pdparams`` file (or URL) to start from, or False. Tensors that do not
+            fit, such as the classifier of another number of classes, stay as initialised,
+            and are logged.
+        **options: options of the model, such as ``class_num``, ``k_size`` or ``attention``.
+
+    Raises:
+        UserError: (a ValueError) there is no such model, an option is wrong, or the weights
+            cannot be loaded.
+
+    Example:
+        >>> create_model("ECA_ResNet18", class_num=10)(paddle.rand([2, 3, 32, 32])).shape
+        [2, 10]
+    """
+    check_model(name)
+    check_pretrained(name, pretrained, INSTEAD)
+    model = MODELS[name](**options)
+    load_pretrained(name, model, pretrained)
+    return model
+
+
+def check_pretrained(name: str, pretrained: Any, instead: str) -> None:
+    """Raise UserError unless ``pretrained`` is a path, or stands for no weights.
+
+    Args:
+        name: name of the network, for the message.
+        pretrained: the value of the option.
+        instead: what to do instead of True, which would download weights that nobody has.
+    """
+    if pretrained is True:
+        raise UserError(f"{name}: there are no published Paddle weights of it. {instead}")
+    if not isinstance(pretrained, (bool, str, type(None))):
+        raise UserError(f"{name}: pretrained must be false or a path, got {pretrained!r}")
+
+
+def load_pretrained(
+    name: str,
+    model: nn.Layer,
+    pretrained: bool | str | None,
+    warn: Callable[[str], None] = logging.getLogger(__name__).warning,
+) -> None:
+    """Load the weights, if there are any, as far as they fit.
+
+    Args:
+        name: name of the network, for messages.
+        model: the network.
+        pretrained: a ``.pdparams`` file, or URL; or nothing.
+        warn: is told of what does not fit.
+
+    Raises:
+        UserError: they cannot be loaded, or nothing in them fits.
+    """
+    if pretrained:
+        report = load_weights(model, pretrained)
+        if not report.complete:
+            warn(f"{name}: weights {pretrained}: {report}")
+
+
+def load_weights(model: nn.Layer, path: str) -> LoadReport:
+    """Load a ``.pdparams`` file into a model, as far as it fits.
+
+    Args:
+        model: the model; a tensor that does not fit keeps its value.
+        path: the file, with or without ``.pdparams``, or the http(s) address of one, which
+            is downloaded once and kept in Paddle's cache.
+
+    Raises:
+        UserError: there is no such file, it cannot be downloaded, or nothing in it fits.
+    """
+    state = read_state(download(path) if is_url(path) else path)
+    report = fill([model], state)
+    check_match(report, path)
+    return report
+
+
+def fill(layers: list[nn.Layer], state: dict[str, Any]) -> LoadReport:
+    """Load what fits of ``state`` into the layers, and report on it."""
+    with warnings.catch_warnings():
+        # The report says it, in one line instead of one per tensor.
+        warnings.filterwarnings("ignore", message="Skip loading")
+        for layer in layers:
+            layer.set_state_dict(state)
+    return LoadReport.compare(layers, state)
+
+
+def read_state(path: str) -> dict[str, Any]:
+    """Read a ``.pdparams`` file, given with or without its ending.
+
+    Raises:
+        UserError: there is no such file, it is no Paddle state dict, or it holds what could run
+            a program; nothing of it has run.
+    """
+    file = without_ending(path) + ".pdparams"
+    if not os.path.isfile(file):
+        raise UserError(f"no weights at {file}: check the path")
+    state = load(file)
+    if not isinstance(state, dict) or not any(hasattr(v, "shape") for v in state.values()):
+        raise UserError(f"{file} holds no state dict of a model")
+    return state
+
+
+def is_url(path: str) -> bool:
+    """Whether weights are to be downloaded."""
+    return path.startswith(("http://", "https://"))
+
+
+def download(url: str) -> str:
+    """Download weights into Paddle's cache, once; returns the path of the file."""
+    from paddle.utils.download import get_weights_path_from_url
+
+    try:
+        return get_weights_path_from_url(url)
+    except Exception as error:
+        raise UserError(f"the weights {url} cannot be downloaded: {error}") from error
+
+
+def without_ending(path: str) -> str:
+    """A path without ``.pdparams``."""
+    return path[: -len(".pdparams")] if path.endswith(".pdparams") else path
+
+
+def check_match(report: LoadReport, path: Any) -> None:
+    """Raise UserError if nothing fits."""
+    if not report.matched:
+        raise UserError(
+            f"nothing in the weights {path} fits this model ({report}): "
+            f"they belong to another network, check Arch.name"
+        )

@@ -1,0 +1,288 @@
+"""Tests of the host room run against the PaddleClas that is in use.
+
+By default that is the installed wheel; ``PADDLECLAS_ROOT=CHECKOUT pytest tests/host`` tests
+against a checkout. A test that a patch or a rule works is written once, as what should
+happen, and marked with what happens without it:
+
+    @pytest.mark.without_patch("getargspec", AttributeError, "getargspec")
+    @pytest.mark.without_rule("slim", ImportError, "paddleslim")
+
+It runs twice: without the cure it must fail in that way, with it, pass. Where the PaddleClas
+in use does not need the cure, it is skipped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent.parent
+CURE_MARKERS = ("without_patch", "without_rule")
+WITHOUT, WITH = "without", "with"
+
+
+def pytest_configure(config):
+    for marker in CURE_MARKERS:
+        config.addinivalue_line(
+            "markers", f"{marker}(name, exception, text): how the test fails without the cure"
+        )
+
+
+def _cure_marker(node):
+    return next(filter(None, map(node.get_closest_marker, CURE_MARKERS)), None)
+
+
+def pytest_generate_tests(metafunc):
+    if _cure_marker(metafunc.definition):
+        metafunc.parametrize("cure", [WITHOUT, WITH], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def cure(request, monkeypatch):
+    """Takes the cure that a test is about away, where the test is to show the symptom."""
+    marker = _cure_marker(request.node)
+    if marker is None:
+        yield
+        return
+    from paddleclas_eca.hosts.paddleclas import compat as patches
+    from paddleclas_eca.hosts.paddleclas.config_check import rules
+
+    ppcls = request.getfixturevalue("ppcls")
+    name = marker.args[0]
+    if marker.name == "without_patch":
+        needed = name in [patch.name for patch in patches.patches_in_force()]
+    else:
+        needed = name in [rule.name for rule in rules.rules_for(ppcls)]
+    if not needed:
+        pytest.skip("this PaddleClas does not need it")
+    if request.param == WITH:
+        yield
+    elif marker.name == "without_rule":
+        others = [rule for rule in rules.RULES if rule.name != name]
+        monkeypatch.setattr(rules, "RULES", others)
+        yield
+    else:
+        patches.remove_patch(name)
+        yield
+        patches.apply_patches(ppcls)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    outcome = yield
+    marker = _cure_marker(pyfuncitem)
+    if marker is None or pyfuncitem.callspec.params["cure"] == WITH:
+        return
+    name, exception, text = marker.args
+    if outcome.excinfo is None:
+        outcome.force_exception(AssertionError(f"nothing fails without {name}"))
+    elif issubclass(outcome.excinfo[0], exception) and re.search(text, str(outcome.excinfo[1])):
+        outcome.force_result(True)  # the symptom, as expected
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The module tiny.py."""
+    spec = importlib.util.spec_from_file_location("tiny", HERE / "tiny.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def ppcls(tiny):
+    """The PaddleClas in use, with TinyNet registered."""
+    ppcls = tiny.activate()
+    if not ppcls.can_train:
+        pytest.skip("the PaddleClas in use has no trainer")
+    return ppcls
+
+
+@pytest.fixture
+def config_file(digits, tmp_path):
+    """Write a config for TinyNet on digits, changed by ``"Section.key": value`` pairs."""
+
+    def write(changes=None):
+        config = _base_config(digits, tmp_path / "output")
+        for key, value in (changes or {}).items():
+            *sections, last = key.split(".")
+            place = config
+            for section in sections:
+                place = place[int(section)] if isinstance(place, list) else place[section]
+            place[last] = value
+        file = tmp_path / "config.yaml"
+        file.write_text(yaml.safe_dump(config))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def make_config(ppcls, config_file):
+    """Like ``config_file``, but return the config as PaddleClas reads it."""
+
+    def make(changes=None):
+        config = ppcls.module("utils.config").get_config(str(config_file(changes)), show=False)
+        config["profiler_options"] = None
+        return config
+
+    return make
+
+
+@pytest.fixture
+def make_engine(ppcls, make_config):
+    """Build PaddleClas's Engine for TinyNet on digits."""
+
+    def make(changes=None, mode="train"):
+        return ppcls.module("engine.engine").Engine(make_config(changes), mode=mode)
+
+    return make
+
+
+def _base_config(digits, output):
+    def loader(label_list):
+        return {
+            "dataset": {
+                "name": "ImageNetDataset",
+                "image_root": str(digits),
+                "cls_label_path": str(digits / label_list),
+                "transform_ops": _transforms(),
+            },
+            "sampler": {
+                "name": "DistributedBatchSampler",
+                "batch_size": 10,
+                "drop_last": False,
+                "shuffle": False,
+            },
+            "loader": {"num_workers": 0, "use_shared_memory": False},
+        }
+
+    return {
+        "Global": {
+            "checkpoints": None,
+            "pretrained_model": None,
+            "output_dir": str(output),
+            "save_inference_dir": str(output / "inference"),
+            "device": "cpu",
+            "save_interval": 1,
+            "eval_during_train": True,
+            "eval_interval": 1,
+            "epochs": 1,
+            "print_batch_step": 10,
+            "use_visualdl": False,
+            "image_shape": [3, 16, 16],
+            "seed": 0,
+        },
+        "Arch": {"name": "TinyNet", "class_num": 10},
+        "Loss": {
+            "Train": [{"CELoss": {"weight": 1.0, "epsilon": 0.1}}],
+            "Eval": [{"CELoss": {"weight": 1.0}}],
+        },
+        "Optimizer": {
+            "name": "Momentum",
+            "momentum": 0.9,
+            "lr": {"name": "Cosine", "learning_rate": 0.1},
+        },
+        "DataLoader": {"Train": loader("train_40.txt"), "Eval": loader("val_20.txt")},
+        "Infer": {
+            "infer_imgs": str(digits / "val" / "3"),
+            "batch_size": 10,
+            "transforms": [*_transforms(), {"ToCHWImage": None}],
+            "PostProcess": {
+                "name": "Topk",
+                "topk": 1,
+                "class_id_map_file": str(digits / "label_list.txt"),
+            },
+        },
+        "Metric": {
+            "Train": [{"TopkAcc": {"topk": [1, 5]}}],
+            "Eval": [{"TopkAcc": {"topk": [1, 5]}}],
+        },
+    }
+
+
+def _transforms():
+    return [
+        {"DecodeImage": {"to_rgb": True, "channel_first": False}},
+        {"ResizeImage": {"size": 16}},
+        {
+            "NormalizeImage": {
+                "scale": "1.0/255.0",
+                "mean": [0.5] * 3,
+                "std": [0.5] * 3,
+                "order": "",
+            }
+        },
+    ]
+
+
+@pytest.fixture
+def log(ppcls):
+    """What PaddleClas logs during a test, as a list of messages."""
+    messages = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logger = ppcls.module("utils.logger")._logger
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Run Python in a new process, in ``tmp_path``, and return it when it has ended."""
+
+    def run(*words, **environment):
+        env = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        paths = [str(REPOSITORY), env.get("PYTHONPATH")]
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        for name, value in environment.items():
+            if value is None:
+                env.pop(name, None)
+            else:
+                env[name] = str(value)
+        command = [sys.executable, *map(str, words)]
+        return subprocess.run(
+            command, cwd=tmp_path, env=env, text=True, timeout=300, capture_output=True
+        )
+
+    return run
+
+
+@pytest.fixture
+def run_two_ranks(run_python, tmp_path):
+    """Run a script in two processes on the CPU, and return the log of the first.
+
+    Raises RuntimeError, with the logs of both, when the script fails.
+    """
+
+    def run(*words, **environment):
+        logs = tmp_path / "log"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
+        launcher += ["--master", f"127.0.0.1:{port}", "--log_dir", logs]
+        done = run_python(*launcher, *words, **environment)
+        written = [file.read_text() for file in sorted(logs.glob("workerlog.*"))]
+        if done.returncode:
+            raise RuntimeError("\n".join([done.stdout, done.stderr, *written]))
+        return written[0]
+
+    return run
+
+
+@pytest.fixture
+def tiny_script():
+    """The script that runs PaddleClas's Engine on TinyNet."""
+    return HERE / "tiny.py"

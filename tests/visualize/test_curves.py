@@ -1,0 +1,154 @@
+"""What the pictures of training runs show, against the logs they are drawn from."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from paddleclas_eca.errors import UserError
+from paddleclas_eca.hosts.paddleclas.training_log import TrainingLog
+from paddleclas_eca.visualize.curves import Run, curves_figure, draw_curves
+from paddleclas_eca.visualize.style import PALETTE
+
+
+def run(name: str, epochs: int = 4, seed: int = 0) -> Run:
+    random = np.random.default_rng(seed)
+    numbers = range(1, epochs + 1)
+
+    def curve() -> dict[int, dict[str, float]]:
+        names = ("CELoss", "loss", "top1", "top5")
+        return {n: dict(zip(names, random.uniform(size=4).tolist())) for n in numbers}
+
+    rates = {n / 3: (float(random.uniform()),) for n in range(1, 3 * epochs + 1)}
+    return Run(name, TrainingLog(curve(), curve(), {}, rates))
+
+
+def panels(figure) -> dict:
+    return {panel.get_title("left"): panel for panel in figure.axes if panel.axison}
+
+
+def drawn(panel) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """Points of the lines of a panel, by colour and style."""
+    return {
+        (line.get_color(), line.get_linestyle()): list(zip(*map(list, line.get_data())))
+        for line in panel.get_lines()
+    }
+
+
+def points(curve: dict[int, dict[str, float]], metric: str) -> list[tuple[float, float]]:
+    return [(epoch, values[metric]) for epoch, values in curve.items()]
+
+
+def test_lines_are_those_of_the_logs():
+    runs = [run("a", 4, 0), run("b", 6, 1), run("c", 5, 2)]
+    found = panels(curves_figure(runs))
+    titles = {"Loss": "loss", "Top-1 accuracy": "top1", "Top-5 accuracy": "top5"}
+    assert list(found) == [*titles, "Learning rate"]
+    for title, metric in titles.items():
+        lines = drawn(found[title])
+        assert len(lines) == 6
+        for colour, (_, log) in zip(PALETTE, runs):
+            assert lines[colour, "-"] == points(log.evaluation, metric)
+            assert lines[colour, "--"] == points(log.train, metric)
+    rates = drawn(found["Learning rate"])
+    for colour, (_, log) in zip(PALETTE, runs):
+        assert rates[colour, "-"] == [(done, rate) for done, (rate,) in log.learning_rates.items()]
+    for panel in found.values():
+        assert panel.get_xlabel() == "epoch"
+        assert panel.get_xlim() == pytest.approx((0, 6), abs=0.2)
+        assert all(float(tick).is_integer() for tick in panel.get_xticks())
+
+
+def test_legend_names_runs_and_styles():
+    one = run("a $x$")
+    one.log.averaged.update(one.log.evaluation)
+    legend = curves_figure([one, run("_b", seed=1)]).legends[0]
+    shown = {text.get_text(): line for text, line in zip(legend.texts, legend.get_lines())}
+    assert list(shown)[:2] == [r"a \$x\$", " _b"]
+    styles = {text: line.get_linestyle() for text, line in list(shown.items())[2:]}
+    assert styles == {
+        "validation": "-",
+        "training": "--",
+        "validation, averaged weights (EMA)": ":",
+    }
+
+
+def test_what_was_not_logged_is_left_out():
+    log = run("a").log
+    without = TrainingLog(train={1: {"loss": 1.0}}, learning_rates={0.5: (0.1,)})
+    figure = curves_figure([Run("no evaluation", without)])
+    assert list(panels(figure)) == ["Loss", "Learning rate"]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["no evaluation", "training"]
+    figure = curves_figure([Run("evaluation alone", TrainingLog(evaluation=log.evaluation))])
+    assert list(panels(figure)) == ["Loss", "Top-1 accuracy", "Top-5 accuracy"]
+    figure = curves_figure([Run("begun", TrainingLog(learning_rates={0.5: (0.1,)}))])
+    assert list(panels(figure)) == ["Learning rate"]
+
+
+def test_a_point_alone_is_seen(tmp_path):
+    one = run("a", epochs=1)
+    for line in panels(curves_figure([one]))["Loss"].get_lines():
+        assert line.get_marker() == "."
+    (file,) = draw_curves([Run("a", TrainingLog(train={1: {"loss": 1.0}}))], tmp_path / "a.png")
+    (empty,) = draw_curves(
+        [Run("a", TrainingLog(train={1: {"loss": float("nan")}}))], tmp_path / "b.png"
+    )
+    colour = np.array([int(PALETTE[0][i : i + 2], 16) for i in (1, 3, 5)])
+    counts = [
+        (abs(np.asarray(Image.open(picture).convert("RGB")) - colour) < 9).all(-1).sum()
+        for picture in (file, empty)
+    ]
+    # Beside the line of the legend there is a dot.
+    assert counts[0] > counts[1] + 10
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [
+        ((7.0, 1.0), "linear"),
+        ((15.0, 0.01), "log"),
+        ((15.0, 0.0), "linear"),
+        ((float("inf"), 1.0), "linear"),
+    ],
+)
+def test_losses_that_differ_much_are_on_a_logarithmic_scale(losses, scale, tmp_path):
+    log = TrainingLog(train={n: {"loss": loss} for n, loss in enumerate(losses, start=1)})
+    ((title, panel),) = panels(curves_figure([Run("a", log)])).items()
+    assert panel.get_yscale() == scale
+    assert title == ("Loss, logarithmic" if scale == "log" else "Loss")
+    assert draw_curves([Run("a", log)], tmp_path / "a.png")
+
+
+def test_a_line_for_each_optimizer_and_each_network():
+    log = TrainingLog(
+        train={1: {"Teacher_top1": 0.5, "Student_top1": 0.4}},
+        learning_rates={0.5: (0.1, 0.2), 1.0: (0.2, 0.3)},
+    )
+    found = panels(curves_figure([Run("a", log)]))
+    titles = ["Top-1 accuracy (Student)", "Top-1 accuracy (Teacher)", "Learning rate"]
+    assert list(found) == titles
+    lines = [list(line.get_ydata()) for line in found["Learning rate"].get_lines()]
+    assert lines == [[0.1, 0.2], [0.2, 0.3]]
+
+
+def test_both_formats_are_valid_and_the_same_each_time(tmp_path):
+    runs = [run("运行"), run("b", seed=1)]
+    files = draw_curves(runs[1:], tmp_path / "one" / "curves")
+    again = draw_curves(runs[1:], tmp_path / "two" / "curves")
+    assert [file.name for file in files] == ["curves.png", "curves.svg"]
+    assert [a.read_bytes() for a in files] == [b.read_bytes() for b in again]
+    with Image.open(files[0]) as picture:
+        picture.load()
+        assert picture.format == "PNG" and picture.width == 1200
+    (svg,) = draw_curves(runs, tmp_path / "three.svg")
+    text = [element.text for element in ElementTree.parse(svg).iter() if element.text]
+    assert {"Loss", "Top-1 accuracy", "Learning rate", "运行", "b", "training"} <= set(text)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="the picture cannot be written.*file"):
+        draw_curves([run("a")], tmp_path / "file" / "curves.png")
