@@ -1,4 +1,4 @@
-"""Channel attention as mathematics: layers, the rules for their sizes, and their choice by name."""
+"""Channel attentions: ECA, the others of the paper's Table 2, and their choice by name."""
 
 from .baselines import ECANS, SEGC, SELayer, SEVar1, SEVar2, SEVar3
 from .channel import ChannelAttention

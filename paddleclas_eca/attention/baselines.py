@@ -1,7 +1,7 @@
 """The attentions that ECA is compared with in Table 2 of the paper (Wang et al., CVPR 2020).
 
-All of them scale a feature map by one weight per channel, ``x * sigmoid(f(y))``, where ``y`` is
-the mean of ``x`` over H and W; they differ in the map ``f`` from channels to channels.
+Each scales a feature map by one weight per channel, ``x * sigmoid(f(y))``, where ``y`` is the mean
+of ``x`` over H and W; they differ in the map ``f`` from channels to channels.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def _linear(inputs: int, outputs: int, lr_mult: float) -> nn.Linear:
 class SELayer(ChannelAttention):
     """Squeeze-and-Excitation (Hu et al., CVPR 2018): ``f(y) = W2 relu(W1 y)``, without biases.
 
-    ``2 C^2 / reduction`` parameters. The paper's ECA-Net compares with it under the name SE.
+    ``2 C^2 / reduction`` parameters.
 
     Args:
         channels: number of channels C of the input.
-        reduction: C / reduction, truncated and at least 1, is the width between the layers.
+        reduction: the hidden layer has C / reduction units, truncated and at least 1.
         data_format: ``"NCHW"`` or ``"NHWC"``.
         lr_mult: factor on the optimizer's learning rate.
 
@@ -138,7 +138,7 @@ class SEGC(ChannelAttention):
                 raise UserError(f"SE_GC: groups {groups!r} does not divide {channels} channels")
             return channels // size
         if isinstance(groups, str):
-            raise UserError(f'SE_GC: groups must be a whole number or "C/n", got {groups!r}')
+            raise UserError(f'SE_GC: groups must be an integer or "C/n", got {groups!r}')
         check_positive_int("groups", groups)
         if channels % groups:
             raise UserError(f"SE_GC: {groups} groups do not divide {channels} channels")
@@ -157,8 +157,7 @@ class ECANS(ChannelAttention):
         k_size: an odd int, or ``"adaptive"`` for the paper's rule (Eq. 12).
         data_format: ``"NCHW"`` or ``"NHWC"``.
         lr_mult: factor on the optimizer's learning rate.
-        padding_mode: what stands beyond the first and last channel: ``"zeros"``, or
-            ``"circular"`` for the channels of the other end.
+        padding_mode: ``"zeros"``, or ``"circular"`` to wrap around at the first and last channel.
 
     Shape:
         input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.

@@ -1,4 +1,4 @@
-"""What all channel attentions have in common: squeeze, weights between 0 and 1, scale."""
+"""Base class of the channel attentions: squeeze, weights between 0 and 1, scale."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _SCALE_SHAPES = {
 
 
 def uniform_weight(fan_in: int, lr_mult: float) -> ParamAttr:
-    """Initial weights of the authors' code, PyTorch's default: uniform in +-1/sqrt(fan_in)."""
+    """Initialisation of the authors' code, PyTorch's default: uniform in +-1/sqrt(fan_in)."""
     bound = 1 / math.sqrt(fan_in)
     return ParamAttr(initializer=Uniform(-bound, bound), learning_rate=lr_mult)
 
 
 class ChannelAttention(nn.Layer):
-    """``x * sigmoid(scores(mean of x over H and W))``; sub-classes give ``scores``.
+    """``x * sigmoid(scores(mean of x over H and W))``; subclasses define ``scores``.
 
     Args:
         channels: number of channels C of the input, at least 1.
@@ -61,10 +61,10 @@ class ChannelAttention(nn.Layer):
         return means.reshape([-1, self.channels])
 
     def channel_weights(self, x: paddle.Tensor) -> paddle.Tensor:
-        """The weights that the channels of ``x`` are given, between 0 and 1.
+        """Weights of the channels of ``x``, between 0 and 1.
 
         Shape:
-            that of the input, with H and W of 1; see the class.
+            that of the input, with H and W of 1.
         """
         # Without this the reshapes below would silently mix images of a batch. Exported
         # programs skip it: there a dimension may be unknown until run time.
@@ -73,11 +73,11 @@ class ChannelAttention(nn.Layer):
                 f"{type(self).__name__} of {self.channels} channels got an input of shape "
                 f"{list(x.shape)} ({self.data_format})"
             )
-        # Each layout in the way that is fast in it: a mean over H and W takes 8 times as long in
-        # NCHW, forward and backward, and 50 times in oneDNN's inference; in NHWC the pooling is
-        # the slower one (docs/performance.md). Reshapes rather than squeeze and transpose: no
+        # The faster way for each layout: in NCHW a mean over H and W takes 8 times as long as
+        # the pooling, forward and backward, and 50 times in oneDNN's inference; in NHWC the
+        # pooling is slower (docs/performance.md). Reshapes rather than squeeze and transpose: no
         # data moves, no axis is guessed when N, H or W is 1, and oneDNN's bfloat16 inference
-        # takes them.
+        # supports them.
         if self.data_format == "NCHW":
             means = F.adaptive_avg_pool2d(x, 1)
         else:
@@ -86,7 +86,7 @@ class ChannelAttention(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Scale ``x``; see the class for the shapes."""
-        # Mixed precision may have computed the weights in another type than the features.
+        # In mixed precision the weights may have another dtype than the features.
         return x * self.channel_weights(x).astype(x.dtype)
 
     def extra_repr(self) -> str:

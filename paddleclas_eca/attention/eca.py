@@ -32,7 +32,7 @@ def eca_kernel_size(channels: int, gamma: float = 2, b: float = 1) -> int:
         b: its offset; the paper uses 1.
 
     Raises:
-        UserError: (a ValueError) ``channels`` < 1 or not a whole number, or ``gamma`` not positive.
+        UserError: (a ValueError) ``channels`` is not a positive integer, or ``gamma`` not positive.
 
     Example:
         >>> [eca_kernel_size(c) for c in (64, 256, 512, 2048)]
@@ -66,18 +66,18 @@ def resolve_kernel_size(k_size: KernelSize, channels: int) -> int:
 
 
 def check_padding_mode(value: Any, channels: int, k_size: int) -> None:
-    """Raise UserError unless ``value`` is a padding mode that serves so many channels."""
+    """Raise UserError unless ``value`` is a padding mode, for so many channels."""
     if value not in PADDING_MODES:
         raise UserError(f'padding_mode must be "zeros" or "circular", got {value!r}')
     if value == "circular" and (k_size - 1) // 2 > channels:
         raise UserError(
-            f"k_size {k_size} reaches more than once around {channels} channels; "
-            f'take a smaller one, or padding_mode "zeros"'
+            f"k_size {k_size} wraps more than once around {channels} channels; "
+            f'use a smaller one, or padding_mode "zeros"'
         )
 
 
 def pad_channels(means: paddle.Tensor, width: int, padding_mode: str) -> paddle.Tensor:
-    """Put ``width`` channels before the first and after the last: the other end's, or zeros.
+    """Pad ``width`` channels on both sides, with those of the other end or zeros.
 
     Shape:
         ``[..., C]`` to ``[..., C + 2 * width]``.
@@ -101,10 +101,9 @@ class ECALayer(ChannelAttention):
         channels: number of channels C of the input, at least 1.
         k_size: an odd int, or ``"adaptive"`` for the paper's rule (:func:`eca_kernel_size`).
         data_format: ``"NCHW"`` or ``"NHWC"``, the layout of input and output.
-        lr_mult: factor on the optimizer's learning rate for the weight, as
-            PaddleClas's ``lr_mult_list`` sets it per stage.
-        padding_mode: what stands beyond the first and the last channel: ``"zeros"``, as in the
-            paper, or ``"circular"`` for the channels of the other end, as timm's ``ceca`` has it.
+        lr_mult: factor on the optimizer's learning rate for the weight.
+        padding_mode: ``"zeros"``, as in the paper, or ``"circular"`` to wrap around at the first
+            and last channel, as timm's ``ceca`` does.
 
     Shape:
         input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.
@@ -148,8 +147,8 @@ class ECALayer(ChannelAttention):
             width, padding = width + 2 * padding, 0
         if paddle.in_dynamic_mode():
             return self.conv(means.reshape([-1, 1, width]))
-        # What Paddle's Conv1D does, without its changes of shape, which an exported program
-        # keeps; and oneDNN fuses the sigmoid into it. Hooks of self.conv are passed by.
+        # The same as self.conv without Conv1D's changes of shape, which an exported program
+        # would keep, and oneDNN fuses the sigmoid into it. Hooks of self.conv do not run.
         kernel = self.conv.weight.unsqueeze(2)
         return F.conv2d(means.reshape([-1, 1, 1, width]), kernel, padding=[0, padding])
 

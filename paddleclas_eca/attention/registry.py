@@ -1,4 +1,4 @@
-"""Channel attentions by name, as the ``Arch.attention`` of a config chooses them."""
+"""Channel attentions by name, as the option ``attention`` of the networks takes them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ AttentionSpec = Union[str, Mapping[str, Any], None]
 # Makes the attention of a block from its channels, data_format, lr_mult and k_size.
 MakeAttention = Callable[..., Union[nn.Layer, None]]
 
-# What every attention gets from the network that it is in.
+# What the network passes to every attention.
 _FROM_NETWORK = ("channels", "data_format", "lr_mult")
-# What networks have as options of their own, since ECA is their default.
-_FROM_ARCH = ("k_size", "padding_mode")
+# Options of the network itself, since ECA is its default.
+_NETWORK_OPTIONS = ("k_size", "padding_mode")
 
 
 def _parameters(name: str) -> list[str]:
@@ -63,28 +63,30 @@ def parse_attention(attention: AttentionSpec) -> tuple[str, dict[str, Any]]:
             f"there is no attention {name!r}{suggestion(str(name), ATTENTIONS)} "
             f"(attentions: {', '.join(ATTENTIONS)})"
         )
-    valid = [p for p in _parameters(name) if p not in (*_FROM_NETWORK, *_FROM_ARCH)]
+    valid = [p for p in _parameters(name) if p not in (*_FROM_NETWORK, *_NETWORK_OPTIONS)]
     for option in options:
-        if option in _FROM_ARCH and option in _parameters(name):
-            raise UserError(f"attention: {option} is an option of the network; set Arch.{option}")
+        if option in _NETWORK_OPTIONS and option in _parameters(name):
+            raise UserError(
+                f"attention: {option} is an option of the network; set it beside attention"
+            )
         check_option(f"attention {name}", option, valid)
     return name, options
 
 
 def takes_option(attention: AttentionSpec, option: str) -> bool:
-    """Whether an attention obeys ``k_size`` or ``padding_mode`` of the network it is in."""
+    """Whether an attention uses the network's ``k_size`` or ``padding_mode``."""
     return option in _parameters(parse_attention(attention)[0])
 
 
-def attention_maker(attention: AttentionSpec, **from_arch: Any) -> MakeAttention:
-    """A function that makes the attention of one block, or None where there is none.
+def attention_maker(attention: AttentionSpec, **from_network: Any) -> MakeAttention:
+    """A function that makes the attention of one block, or None for ``"none"``.
 
     It takes ``channels``, ``data_format``, ``lr_mult`` and ``k_size``; attentions without a
     kernel ignore the last one.
 
     Args:
         attention: see :func:`parse_attention`.
-        **from_arch: ``padding_mode`` of the network; likewise ignored.
+        **from_network: ``padding_mode`` of the network; ignored in the same way.
 
     Raises:
         UserError: (a ValueError) there is no such attention or option.
@@ -95,7 +97,7 @@ def attention_maker(attention: AttentionSpec, **from_arch: Any) -> MakeAttention
     def make(channels: int, **given: Any) -> nn.Layer | None:
         if layer is None:
             return None
-        given = {k: v for k, v in {**from_arch, **given}.items() if k in parameters}
+        given = {k: v for k, v in {**from_network, **given}.items() if k in parameters}
         return layer(channels, **given, **options)
 
     return make

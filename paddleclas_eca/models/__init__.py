@@ -1,7 +1,12 @@
 """ECA-ResNet and ECA-MobileNetV2, as plain Paddle networks.
 
-Every named model can be imported: ``from paddleclas_eca.models import ECA_ResNet50``. Paddle is
-imported with the first network, not with the list of them.
+Every named model can be imported and called to build it:
+
+    from paddleclas_eca.models import ECA_ResNet50
+
+    network = ECA_ResNet50(class_num=10)
+
+Paddle is imported with the first network that is built, not with the list of models.
 """
 
 from __future__ import annotations

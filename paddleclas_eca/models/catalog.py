@@ -1,11 +1,11 @@
-"""The named models: what each one is made of, and what the paper reports for it.
+"""The named models: architecture, kernel sizes and published accuracy.
 
-The kernel sizes per stage of the paper's models are those of the authors' released weights,
-which its tables were made with; the rule of Eq. 12 (``k_size="adaptive"``) gives others. The
-``_vd`` models follow the rule, as timm's ``ecaresnet50d`` and its relatives do.
+The kernel sizes per stage of the paper's models are those of the authors' released weights, with
+which its tables were made; the rule of Eq. 12 (``k_size="adaptive"``) gives others. The ``_vd``
+models follow the rule, as timm's ``ecaresnet50d`` and its relatives do.
 
-A model is data, and a function that builds it: ``ECA_ResNet50(class_num=10)``. Paddle is imported
-when it is called.
+A model is data, and a function that builds the network: ``ECA_ResNet50(class_num=10)``. Paddle is
+imported when it is called.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class NamedModel:
     Attributes:
         name: its name, as configs use it.
         network: name of its class in this package.
-        architecture: arguments of the class that make it this model and no other.
+        architecture: arguments of the class that are fixed for this model.
         k_size: kernel size of ECA per stage, the default of the argument.
         top1: published ImageNet-1K validation accuracy in percent, one 224x224 centre crop;
             None where the paper and its authors publish none.
@@ -55,8 +55,8 @@ class NamedModel:
         """Build the network, with initial weights.
 
         Args:
-            network_class: a subclass of its class to build it of.
-            **options: those of its class, such as ``class_num``, ``k_size`` or ``attention``.
+            network_class: a subclass of its class to instantiate instead.
+            **options: options of its class, such as ``class_num``, ``k_size`` or ``attention``.
 
         Raises:
             UserError: (a ValueError) an option is unknown or out of range.
@@ -68,18 +68,30 @@ class NamedModel:
         for option in ("k_size", "padding_mode"):
             if option in options and not takes_option(options.get("attention", "ECA"), option):
                 raise UserError(
-                    f"{self.name}: {option} has no meaning with attention "
-                    f"{options['attention']!r}; remove one of them"
+                    f"{self.name}: attention {options['attention']!r} does not use {option}; "
+                    f"remove one of them"
                 )
         build = network_class or self.network_class()
         return build(**self.architecture, **{"k_size": self.k_size, **options})
+
+    def lazy(self, **options: Any) -> ImageClassifier:
+        """Build the network without values, for the names and shapes of its parameters.
+
+        It leaves no trace on the networks that this process builds to train them: optimizer
+        states refer to Paddle's automatic names of parameters, which count the layers built, and
+        initial values come from the global random generator.
+        """
+        import paddle
+
+        with paddle.utils.unique_name.guard(), paddle.LazyGuard():
+            return self(**options)
 
     def network_class(self) -> type[ImageClassifier]:
         """The class of the network."""
         return getattr(importlib.import_module(__package__), self.network)
 
     def options(self) -> dict[str, inspect.Parameter]:
-        """The options that it takes, by name."""
+        """Its options by name."""
         given = inspect.signature(self.network_class()).parameters
         found = {
             name: parameter.replace(kind=parameter.KEYWORD_ONLY)

@@ -1,4 +1,4 @@
-"""What the networks share: their base class, the convolution with BatchNorm, options per stage."""
+"""Shared by the networks: base class, convolution with BatchNorm, options per stage."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class ConvBN(nn.Layer):
         act: class of the activation; None for none.
         lr_mult: factor on the learning rate of all parameters.
         data_format: ``"NCHW"`` or ``"NHWC"``.
-        pool: reduce the size by a 2x2 average pooling before the convolution, whose stride is
-            then 1, as ResNet-D does in its shortcuts.
+        pool: downsample by average pooling before the convolution instead of by its stride, as
+            ResNet-D does in its shortcuts.
 
     Shape:
         ``[N, in_channels, H, W]`` to ``[N, out_channels, H / stride, W / stride]``, or the
@@ -54,11 +54,11 @@ class ConvBN(nn.Layer):
         super().__init__()
         self.pool = None
         if pool:
-            # At odd sizes the last window is smaller, and its mean is that of what it holds.
+            # At odd sizes the last window is smaller; padding does not count in its mean.
             self.pool = nn.AvgPool2D(stride, stride, ceil_mode=True, data_format=data_format)
             stride = 1
-        # He et al.'s initialisation by fan-out, as the authors of ECA-Net use it; Paddle's
-        # class computes the fan-in unless it is told a number.
+        # He et al.'s initialisation by fan-out, as in the authors' code; Paddle's class
+        # uses the fan-in unless a number is given.
         fan_out = out_channels * kernel_size**2
         self.conv = nn.Conv2D(
             in_channels,
@@ -71,8 +71,7 @@ class ConvBN(nn.Layer):
             bias_attr=False,
             data_format=data_format,
         )
-        # Not paddle.nn.BatchNorm, which PaddleClas's ResNet uses: conversion to
-        # SyncBatchNorm skips it.
+        # Not paddle.nn.BatchNorm, which conversion to SyncBatchNorm skips.
         self.bn = nn.BatchNorm2D(
             out_channels,
             weight_attr=ParamAttr(learning_rate=lr_mult),
@@ -90,7 +89,7 @@ class ConvBN(nn.Layer):
 
 
 class StageOptions(NamedTuple):
-    """What a stage of a network is built from.
+    """Arguments of a stage of a network.
 
     Attributes:
         depth: number of blocks.
@@ -98,7 +97,7 @@ class StageOptions(NamedTuple):
         stride: stride of its first block.
         k_size: kernel size of ECA.
         lr_mult: factor on the learning rate.
-        expansion: channels inside a block, divided by those of its input (MobileNetV2).
+        expansion: hidden channels of a block divided by its input channels (MobileNetV2).
     """
 
     depth: int
@@ -110,7 +109,7 @@ class StageOptions(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """What a stage of a network gives.
+    """Output of a stage of a network.
 
     Attributes:
         layer: pattern of its last layer, such as ``"blocks[2]"``.
@@ -124,16 +123,16 @@ class Stage(NamedTuple):
 
 
 class ImageClassifier(nn.Layer):
-    """Base of the networks: a stem, blocks in stages, and a head with the classifier ``fc``.
+    """Base class of the networks: a stem, blocks in stages, and a head with the classifier ``fc``.
 
     Args:
         class_num: number of classes.
-        data_format: layout that the network works in, ``"NCHW"`` or ``"NHWC"``.
+        data_format: layout inside the network, ``"NCHW"`` or ``"NHWC"``.
         input_image_channel: channels of the images.
 
     Attributes:
         stages: the stages, in order.
-        num_features: number of features that the classifier takes.
+        num_features: input features of the classifier.
 
     Raises:
         UserError: (a ValueError) an argument is out of range.
@@ -163,8 +162,8 @@ class ImageClassifier(nn.Layer):
         """Build ``blocks`` and ``stages``.
 
         Args:
-            in_channels: channels that the stem gives.
-            stride: what the stem has divided height and width by.
+            in_channels: output channels of the stem.
+            stride: stride of the stem.
             stages: the stages, in order.
             make_block: builds a block from its input channels, its stride and its stage.
 
@@ -188,7 +187,7 @@ class ImageClassifier(nn.Layer):
         raise NotImplementedError
 
     def forward_stem(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Images ``[N, C, H, W]`` to what the first block takes, in the network's layout."""
+        """Images ``[N, C, H, W]`` to the input of the first block, in the network's layout."""
         raise NotImplementedError
 
     def forward_head(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -219,11 +218,11 @@ class ImageClassifier(nn.Layer):
         """Replace the classifier by a new one.
 
         Args:
-            class_num: its number of classes; 0 for none, so that the network gives the pooled
-                features ``[N, in_features]``.
+            class_num: its number of classes; 0 for none, so that the network returns the pooled
+                features ``[N, num_features]``.
 
         Raises:
-            UserError: (a ValueError) it is no such number.
+            UserError: (a ValueError) ``class_num`` is not an integer >= 0.
         """
         if class_num == 0 and not isinstance(class_num, bool):
             self.fc = nn.Identity()
@@ -233,7 +232,7 @@ class ImageClassifier(nn.Layer):
         self.class_num = class_num
 
     def to_data_format(self, images: paddle.Tensor) -> paddle.Tensor:
-        """Images ``[N, C, H, W]``, as the data loaders bring them, in the network's layout."""
+        """Images ``[N, C, H, W]`` in the network's layout."""
         return images.transpose([0, 2, 3, 1]) if self.data_format == "NHWC" else images
 
 
@@ -243,11 +242,11 @@ def per_stage(option: str, value: Any, count: int, scalar: bool = False) -> list
     Args:
         option: its name, for the message.
         value: a list or tuple of ``count`` entries, or one value for all with ``scalar``.
-        count: number of entries that are due.
-        scalar: whether one value stands for all.
+        count: number of entries it must have.
+        scalar: whether one value for all is accepted.
 
     Raises:
-        UserError: it is neither.
+        UserError: ``value`` is neither.
     """
     if isinstance(value, (list, tuple)):
         if len(value) != count:
@@ -279,10 +278,9 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     """The names of sub-layers that a pattern matches.
 
     Args:
-        pattern: a name of PaddleClas's (``blocks[0].conv2``) or Paddle's (``blocks.0.conv2``)
-            form. ``*`` stands for any characters of one part of the name, ``?`` for one
-            character, ``**`` for any number of parts: ``blocks[*].conv2``, ``bb_?_*.conv2``,
-            ``**.dw_conv``.
+        pattern: a name such as ``blocks.0.conv2`` or ``blocks[0].conv2``. ``*`` matches any
+            characters of one part of the name, ``?`` one character, ``**`` any number of parts:
+            ``blocks[*].conv2``, ``bb_?_*.conv2``, ``**.dw_conv``.
         names: dotted names of sub-layers.
     """
     regex = re.sub(
@@ -297,12 +295,12 @@ def dotted(pattern: str) -> str:
 
 
 def feature_layout(network: nn.Layer) -> str:
-    """Layout of the feature maps inside any network: ``"NCHW"`` or ``"NHWC"``."""
+    """Layout inside any network, ``"NCHW"`` or ``"NHWC"``, by its first convolution."""
     formats = (x._data_format for x in network.sublayers() if isinstance(x, nn.Conv2D))
     return next(formats, "NCHW")
 
 
 def image_channels(network: nn.Layer) -> int:
-    """Number of channels of the images that any network takes."""
+    """Image channels of any network, by its first convolution."""
     channels = (x._in_channels for x in network.sublayers() if isinstance(x, nn.Conv2D))
     return next(channels, 3)

@@ -1,9 +1,9 @@
 """ECA-MobileNetV2 (Wang et al., CVPR 2020, Section 4.1): MobileNetV2 with ECA in every block.
 
 The topology is that of the authors' code and of torchvision: the first block has no
-expansion, and a dropout of 0.25 stands before the classifier. PaddleClas's own MobileNetV2
-differs in both. The widths other than 1 truncate the channels, as the authors' code and
-PaddleClas do; torchvision rounds them to multiples of 8.
+expansion, and the classifier follows a dropout of 0.25. PaddleClas's MobileNetV2 differs in
+both. Widths other than 1 truncate the channels, as the authors' code and PaddleClas do;
+torchvision rounds them to multiples of 8.
 """
 
 from __future__ import annotations
@@ -84,19 +84,19 @@ class ECAMobileNetV2(ImageClassifier):
     Args:
         k_size: kernel size of ECA: an odd int, ``"adaptive"`` (paper, Eq. 12), or a list with
             one of these for each of the 7 stages.
-        width: factor on the numbers of channels, greater than 0; below 1 it leaves the last
-            convolution as wide as it is.
+        width: factor on the numbers of channels, greater than 0; below 1 it does not change the
+            last convolution.
         class_num: number of classes.
         lr_mult_list: factors on the learning rate of the stem and of the 7 stages; the last
-            one is that of the last convolution, too.
+            one also applies to the last convolution.
         stride_list: strides of the stem and of the 7 stages.
-        data_format: layout that the network works in, ``"NCHW"`` or ``"NHWC"``; its input is
-            ``[N, C, H, W]`` in both.
+        data_format: layout inside the network, ``"NCHW"`` or ``"NHWC"``; its input is
+            ``[N, C, H, W]`` in both cases.
         input_image_channel: channels of the images.
-        attention: the attention in every block: the name of one, or a mapping with ``name`` and
-            options (:data:`paddleclas_eca.attention.ATTENTIONS`).
-        padding_mode: what ECA takes for the channels beyond the first and the last:
-            ``"zeros"``, or ``"circular"`` for those of the other end.
+        attention: the attention of every block: a name of
+            :data:`paddleclas_eca.attention.ATTENTIONS`, or a mapping with ``name`` and options.
+        padding_mode: padding of ECA at the first and last channel: ``"zeros"``, or
+            ``"circular"`` to wrap around.
 
     Shape:
         images ``[N, input_image_channel, H, W]`` to logits ``[N, class_num]``.

@@ -2,11 +2,12 @@
 
 The topology is that of the authors' code and of torchvision: a shortcut has a projection
 only where the shape changes, and a bottleneck's stride is in its 3x3 convolution.
-PaddleClas's own ResNet18 and ResNet34 differ: they have one more projection, in stage 1.
+PaddleClas's ResNet18 and ResNet34 have one more projection, in stage 1.
 
 The ``_vd`` variants are ResNet-D (He et al., "Bag of Tricks for Image Classification with
-Convolutional Neural Networks", CVPR 2019, Section 4.1), under PaddleClas's name for it: three
-3x3 convolutions for the 7x7 of the stem, and average pooling before a shortcut's projection.
+Convolutional Neural Networks", CVPR 2019, Section 4.1) under PaddleClas's name: three 3x3
+convolutions replace the 7x7 of the stem, and average pooling comes before a shortcut's
+projection.
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ class _Block(nn.Layer):
         data_format: str,
         vd: bool,
     ) -> None:
-        """Build what all blocks have behind their convolutions.
+        """Build what follows the convolutions in every block.
 
-        Called last: names of parameters, which optimizer states refer to, count the layers in
-        the order in which they are built.
+        Must be called last: optimizer states refer to Paddle's automatic names of parameters,
+        which count the layers in the order in which they are built.
         """
         self.attention = make_attention(
             options.channels,
@@ -167,13 +168,13 @@ class ECAResNet(ImageClassifier):
         class_num: number of classes.
         lr_mult_list: factors on the learning rate of the stem and of the 4 stages.
         stride_list: strides of the stem, of the max pooling, and of stages 2, 3 and 4.
-        data_format: layout that the network works in, ``"NCHW"`` or ``"NHWC"``; its input is
-            ``[N, C, H, W]`` in both.
+        data_format: layout inside the network, ``"NCHW"`` or ``"NHWC"``; its input is
+            ``[N, C, H, W]`` in both cases.
         input_image_channel: channels of the images.
-        attention: the attention in every block: the name of one, or a mapping with ``name`` and
-            options (:data:`paddleclas_eca.attention.ATTENTIONS`).
-        padding_mode: what ECA takes for the channels beyond the first and the last:
-            ``"zeros"``, or ``"circular"`` for those of the other end.
+        attention: the attention of every block: a name of
+            :data:`paddleclas_eca.attention.ATTENTIONS`, or a mapping with ``name`` and options.
+        padding_mode: padding of ECA at the first and last channel: ``"zeros"``, or
+            ``"circular"`` to wrap around.
 
     Shape:
         images ``[N, input_image_channel, H, W]`` to logits ``[N, class_num]``.

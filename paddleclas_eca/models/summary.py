@@ -1,49 +1,34 @@
 """Figures of the named models: parameters, FLOPs, kernel sizes and published accuracy.
 
-FLOPs are counted as in the paper's tables, so that the two can be compared. Paddle's counter
-and that of the authors' script (thop; as it was before August 2019 its rules give the paper's
-319.9M for ECA-MobileNetV2) both take the multiply and the add of a convolution as one
-operation. They differ here:
-
-==========================  ======  =======
-operations per value        Paddle  authors
-==========================  ======  =======
-BatchNorm                   2       4
-ReLU, ReLU6                 0       1
-==========================  ======  =======
-
-:func:`summarize` has Paddle's counter count these layers as the authors' does. That matters
-most where convolutions are cheap: 318.2M instead of 299.6M for ECA-MobileNetV2. What is left
-of the difference is in the classifier and the poolings, where Paddle's own figures stand.
-
-Operations that are no layers are not counted: the addition of the shortcuts, and the mean,
-sigmoid and product of the attention. The paper's G is 2^30 and its M is 2^20.
+FLOPs are counted as in the paper's tables, so that the two can be compared: those of the authors'
+script, which used thop (as it was before August 2019 its rules give the paper's 319.9M for
+ECA-MobileNetV2). The multiply and the add of a convolution are one operation. Operations that are
+not layers are not counted: the addition of the shortcuts, and the mean, sigmoid and product of
+the attention. The paper's G is 2^30 and its M is 2^20.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import paddle
 from paddle import nn
+from paddle.nn.initializer import Constant
 
 from ..errors import check_positive_int
 from .catalog import MODELS, check_model
-from .flops import Count, count_flops
 
-
-def _count_per_value(operations: int) -> Count:
-    def count(layer: nn.Layer, inputs: tuple, output: paddle.Tensor) -> None:
-        layer.total_ops += operations * output.size
-
-    return count
-
-
-# How the paper counts where Paddle counts otherwise; for count_flops.
-AS_THE_PAPER: dict[type[nn.Layer], Count] = {
-    nn.BatchNorm2D: _count_per_value(4),
-    nn.ReLU: _count_per_value(1),
-    nn.ReLU6: _count_per_value(1),
+# Operations of a layer, from its input and output; other layers count as none.
+_OPERATIONS: dict[type[nn.Layer], Callable[[nn.Layer, paddle.Tensor, paddle.Tensor], int]] = {
+    nn.Conv1D: lambda layer, x, y: y.size * layer.weight[0].size,
+    nn.Conv2D: lambda layer, x, y: y.size * layer.weight[0].size,
+    nn.Linear: lambda layer, x, y: y.size * layer.weight.shape[0],
+    nn.BatchNorm2D: lambda layer, x, y: 4 * y.size,
+    nn.ReLU: lambda layer, x, y: y.size,
+    nn.ReLU6: lambda layer, x, y: y.size,
+    nn.AvgPool2D: lambda layer, x, y: y.size,
+    nn.AdaptiveAvgPool2D: lambda layer, x, y: x.size + y.size,
 }
 
 
@@ -54,7 +39,7 @@ class ModelSummary(NamedTuple):
         name: of the model.
         parameters: number of trainable parameters.
         attention_parameters: how many of them are the attention's.
-        flops: operations for one image, in the paper's way of counting (see the module).
+        flops: operations for one image, as the paper counts them (see the module).
         k_size: kernel size of ECA per stage.
         top1: published ImageNet-1K validation accuracy in percent, or None.
         top5: the same, top-5.
@@ -70,7 +55,7 @@ class ModelSummary(NamedTuple):
 
 
 def summarize(name: str, input_size: int = 224, class_num: int = 1000) -> ModelSummary:
-    """The figures of a model by name, which is built and run once for that.
+    """The figures of a named model; builds it and runs it on one image.
 
     Args:
         name: one of :func:`~paddleclas_eca.list_models`.
@@ -86,16 +71,40 @@ def summarize(name: str, input_size: int = 224, class_num: int = 1000) -> ModelS
     """
     check_model(name)
     check_positive_int("input_size", input_size)
-    model = MODELS[name](class_num=class_num)
-    # Before counting, which leaves buffers behind.
-    sizes = {key: p.size for key, p in model.named_parameters() if p.trainable}
-    spec = MODELS[name]
+    model = MODELS[name]
+    network = model.lazy(class_num=class_num)
+    sizes = {key: p.size for key, p in network.named_parameters() if p.trainable}
+    for parameter in network.parameters():
+        Constant(0.0)(parameter)
     return ModelSummary(
         name,
         sum(sizes.values()),
         sum(size for key, size in sizes.items() if ".attention." in key),
-        count_flops(model, [1, 3, input_size, input_size], AS_THE_PAPER),
-        spec.k_size,
-        spec.top1,
-        spec.top5,
+        count_flops(network, [1, 3, input_size, input_size]),
+        model.k_size,
+        model.top1,
+        model.top5,
     )
+
+
+def count_flops(network: nn.Layer, input_shape: Sequence[int]) -> int:
+    """Operations of one forward pass in evaluation mode, as the paper counts them.
+
+    Args:
+        network: takes one input and has its layers as sub-layers; only these are counted.
+        input_shape: shape of the input.
+    """
+    total = 0
+
+    def count(layer: nn.Layer, inputs: tuple[paddle.Tensor, ...], output: paddle.Tensor) -> None:
+        nonlocal total
+        total += _OPERATIONS[type(layer)](layer, inputs[0], output)
+
+    counted = [layer for layer in network.sublayers() if type(layer) in _OPERATIONS]
+    hooks = [layer.register_forward_post_hook(count) for layer in counted]
+    network.eval()
+    with paddle.no_grad():
+        network(paddle.zeros(list(input_shape)))
+    for hook in hooks:
+        hook.remove()
+    return total

@@ -9,10 +9,10 @@ import paddle
 import pytest
 from paddle import nn
 from paddle.hapi import dynamic_flops
+from paddleclas_eca.models.flops import count_flops
 
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.models import MODELS
-from paddleclas_eca.models.flops import count_flops
 from paddleclas_eca.models.summary import AS_THE_PAPER, summarize
 
 G, M = 2**30, 2**20
