@@ -118,8 +118,7 @@ def test_kernel_size_rule_takes_gamma_and_b():
 def test_bad_arguments_are_named(arguments, named):
     with pytest.raises(ValueError) as error:
         ECALayer(**{"channels": 8, **arguments})
-    assert next(iter(arguments)) in str(error.value)
-    assert str(error.value).endswith(f"got {named}")
+    assert next(iter(arguments)) in str(error.value) and named in str(error.value)
 
 
 @pytest.mark.parametrize("channels", [0, -1, 2.5, "8", True])
@@ -139,7 +138,7 @@ def test_rule_refuses_gamma_that_is_not_positive(gamma):
 )
 def test_input_of_other_channels_is_refused(data_format, shape):
     # 16 channels of 2 images would fit the reshape to 8 channels of 4 images.
-    with pytest.raises(UserError, match="8 channels got an input of shape"):
+    with pytest.raises(UserError, match=r"8 channels .*16"):
         ECALayer(8, 3, data_format)(paddle.zeros(shape))
 
 
