@@ -15,12 +15,9 @@ from .session import theseus_layer, warn
 
 @functools.cache
 def theseus_class(network: type[ImageClassifier]) -> type[ImageClassifier]:
-    """A class of networks as a TheseusLayer, whose layers PaddleClas changes by name."""
-    return type(
-        network.__name__,
-        (network, theseus_layer()),
-        {"__doc__": network.__doc__, "__module__": __name__},
-    )
+    """A network class as a TheseusLayer, whose layers PaddleClas finds and changes by name."""
+    attributes = {"__doc__": network.__doc__, "__module__": __name__}
+    return type(network.__name__, (network, theseus_layer()), attributes)
 
 
 def factory(model: NamedModel) -> Callable[..., ImageClassifier]:
@@ -34,14 +31,14 @@ def factory(model: NamedModel) -> Callable[..., ImageClassifier]:
         **options: Any,
     ) -> ImageClassifier:
         for option in options:
-            check_option(model.name, option, inspect.signature(build).parameters)
+            check_option(model.name, option, build.__signature__.parameters)
         check_pretrained(model.name, pretrained, INSTEAD)
         network = model(**options, network_class=theseus_class(model.network_class()))
         load_pretrained(model.name, network, pretrained, warn)
         return_results_of(network, return_patterns, return_stages)
         return network
 
-    own = [p for p in inspect.signature(build).parameters.values() if p.kind != p.VAR_KEYWORD]
+    own = list(inspect.signature(build).parameters.values())[:-1]
     build.__name__ = build.__qualname__ = model.name
     build.__signature__ = inspect.Signature([*own, *model.options().values()])
     build.__doc__ = f"""Build {model.name} as a TheseusLayer.
@@ -50,9 +47,9 @@ def factory(model: NamedModel) -> Callable[..., ImageClassifier]:
         pretrained: a ``.pdparams`` file (or URL) to start from, or False. Tensors that do not
             fit, such as the classifier of another number of classes, stay as initialised,
             and are logged. There are no published Paddle weights to download (True).
-        use_ssld: accepted as in PaddleClas, where it chooses among the weights to download.
-        return_patterns: names of layers whose outputs are returned, too.
-        return_stages: stages whose outputs are returned, too: True for all, or indices from 0.
+        use_ssld: accepted as in PaddleClas, where it selects the weights to download.
+        return_patterns: names of layers whose outputs are returned as well.
+        return_stages: stages whose outputs are returned as well: True for all, or indices from 0.
         **options: those of {model.network}, which documents them.
 
     Shape:
@@ -81,22 +78,19 @@ def return_results_of(
     Raises:
         UserError: a stage or layer does not exist, or both are given.
     """
-    if return_stages is None or return_stages is False:
-        patterns = [return_patterns] if isinstance(return_patterns, str) else return_patterns
-    elif return_patterns:
-        raise UserError("return_patterns and return_stages exclude each other; give one")
-    elif return_stages is True:
-        patterns = [stage.layer for stage in network.stages]
-    else:
-        stages = network.stages
-        indices = [return_stages] if isinstance(return_stages, int) else return_stages
-        wrong = [i for i in indices if not isinstance(i, int) or not 0 <= i < len(stages)]
-        if wrong:
-            raise UserError(
-                f"return_stages has {wrong[0]!r}, but the stages of this network are 0 to "
-                f"{len(stages) - 1}"
-            )
-        patterns = [stages[i].layer for i in indices]
+    patterns = [return_patterns] if isinstance(return_patterns, str) else return_patterns
+    if return_stages is not None and return_stages is not False:
+        if patterns:
+            raise UserError("return_patterns and return_stages exclude each other; give one")
+        count = len(network.stages)
+        if return_stages is True:
+            return_stages = range(count)
+        for i in [return_stages] if isinstance(return_stages, int) else return_stages:
+            if not isinstance(i, int) or not 0 <= i < count:
+                raise UserError(
+                    f"return_stages has {i!r}, but the stages of this network are 0 to {count - 1}"
+                )
+            patterns = [*(patterns or ()), network.stages[i].layer]
     if patterns:
         unknown = set(patterns) - set(network.update_res(list(patterns)))
         if unknown:
@@ -105,8 +99,10 @@ def return_results_of(
 
 @functools.cache
 def factories() -> dict[str, Callable]:
-    """All that configs can build by name: the models, and ECA in the networks of PaddleClas."""
+    """Everything that configs can build by name: the models, and ECA in PaddleClas's networks."""
     from .backbone import ECA_Backbone
 
-    built = {name: factory(model) for name, model in MODELS.items()}
-    return {**built, "ECA_Backbone": ECA_Backbone}
+    return {
+        **{name: factory(model) for name, model in MODELS.items()},
+        "ECA_Backbone": ECA_Backbone,
+    }
