@@ -1,4 +1,4 @@
-"""``paddleclas-eca convert``: weights of others for the models, and back."""
+"""``paddleclas-eca convert``: convert weights of other projects for the models, and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights of PyTorch (.pth, .pth.tar), .safetensors, or .pdparams of Paddle",
     )
     parser.add_argument(
-        "--model", required=True, metavar="NAME", help="model for them, such as ECA_ResNet50"
+        "--model", required=True, metavar="NAME", help="the model, such as ECA_ResNet50"
     )
     parser.add_argument(
         "--output",
@@ -36,16 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--padding-mode",
         choices=("zeros", "circular"),
-        help="how ECA pads, which a file does not show; circular for timm's ceca",
+        help="padding of ECA, which the file does not show; circular for timm's ceca",
     )
     parser.add_argument(
-        "--allow-partial", action="store_true", help="write what fits, even if not all does"
+        "--allow-partial", action="store_true", help="write what fits, even if not everything does"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, and print what fitted.
+    """Convert, and print what fits.
 
     Raises:
         UserError: the weights cannot be converted; nothing was written.
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     )
     k_size = ", ".join(map(str, conversion.options["k_size"]))
     of = "the weights'; the model has others" if conversion.k_size_differs else "the model's own"
-    print(f"{args.source}: {conversion.dialect.title}, {conversion.options['class_num']} classes")
+    print(f"{args.source}: {conversion.scheme.title}, {conversion.options['class_num']} classes")
     print(f"{args.model}: {conversion}")
     if conversion.reasons:
         print(f"note: {conversion.reasons}")

@@ -1,4 +1,4 @@
-"""``paddleclas-eca summary``: the figures of the models as a table."""
+"""``paddleclas-eca summary``: a table of the models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NUMBERS = ("parameters", "of ECA", "FLOPs", "top-1 %", "top-5 %")
 _NOTE = """\
 Trainable parameters with {class_num:,} classes. FLOPs of one {input_size}x{input_size} image,
 counted as in the paper's Table 3: multiply and add as one, G = 2^30, M = 2^20.
-Accuracies: published, ImageNet-1K at 224x224 with 1,000 classes; {unknown} where there are none."""
+Accuracies: published, ImageNet-1K at 224x224 with 1,000 classes; {unknown} where none is."""
 _UNKNOWN = "–"
 
 
@@ -52,10 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table, and in the terminal's form what its figures mean.
+    """Print the table and, unless as Markdown, what its figures mean.
 
     Raises:
-        UserError: there is no such model, or a number is not at least 1.
+        UserError: there is no such model, or an option is out of range.
     """
     if args.all and args.names:
         raise UserError("give names of models or --all, not both")
@@ -79,7 +79,7 @@ def table(summaries: list[ModelSummary], markdown: bool) -> str:
 
     Args:
         summaries: the figures of the models.
-        markdown: as Markdown; else with borders, for the terminal.
+        markdown: as Markdown instead of with borders for the terminal.
     """
     from prettytable import PrettyTable, TableStyle
 

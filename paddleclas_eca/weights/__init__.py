@@ -1,4 +1,4 @@
-"""Weights: read safely, converted from other projects' names and back, loaded with a report."""
+"""Weights: read safely, converted from and to the names of other projects, loaded with a report."""
 
 from __future__ import annotations
 

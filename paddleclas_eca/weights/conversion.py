@@ -1,4 +1,4 @@
-"""Weights of others for the models of this project, and back."""
+"""Convert weights of other projects for the models, and back."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import yaml
 from ..errors import UserError, excerpt
 from ..files import write_files
 from ..models import MODELS, check_model
-from .files import PADDLE_ENDING, WRITERS, read_weights, require_free
-from .names import PADDLE, Dialect, block_of, recognise, stage_of
+from .files import PADDLE_SUFFIX, WRITERS, check_free, read_weights
+from .names import PADDLE, NamingScheme, block_of, recognise, stage_of
 from .report import LoadReport
-from .topology import depths_of, explain, family_of, native_dialect
+from .topology import depths_of, explain, family_of, native_scheme
 
-# A counter of PyTorch's BatchNorm that Paddle's has not, and that no result depends on.
+# A counter of PyTorch's BatchNorm that Paddle's lacks; no result depends on it.
 _DROPPED = "num_batches_tracked"
 _ATTENTION = ".attention.conv.weight"
 _CLASSIFIER = "fc.weight"
@@ -28,22 +28,22 @@ _IMAGENET_CLASSES = 1000
 
 @dataclass
 class Conversion:
-    """Weights in this project's names, and how they fit a model.
+    """Weights in the names of this project, and how they fit a model.
 
     Attributes:
         model: name of the model.
-        options: its options that the weights ask for: ``class_num``, ``k_size`` (one per
-            stage), and ``padding_mode`` where it was given.
-        dialect: whose names the weights had.
-        state: arrays by our names, in Paddle's layout; only what fits.
-        report: what fits and what does not; leftovers have the names of their file.
-        new: our names of ECA's weights that a network without attention lacks.
-        reasons: why the weights are of another network, in words; or ``""``.
+        options: options of the model that the weights need: ``class_num``, ``k_size`` (one per
+            stage), and ``padding_mode`` if it was given.
+        scheme: naming scheme of the weights.
+        state: arrays by our names, in Paddle's layout; only those that fit.
+        report: what fits and what does not; unexpected names are those of the file.
+        new: our names of ECA's weights, if the weights are of a network without attention.
+        reasons: why the weights are of another network; or ``""``.
     """
 
     model: str
     options: dict[str, Any]
-    dialect: Dialect
+    scheme: NamingScheme
     state: dict[str, np.ndarray]
     report: LoadReport
     new: list[str]
@@ -51,13 +51,13 @@ class Conversion:
 
     @property
     def fits(self) -> bool:
-        """Whether all weights have a place, and all of the model have one but new ECA ones."""
+        """Whether all weights are used, and only new ECA weights of the model are missing."""
         missing = len(self.report.missing) - len(self.new)
         return not (missing or self.report.reshaped or self.report.unexpected)
 
     @property
     def k_size_differs(self) -> bool:
-        """Whether the weights have other kernel sizes than the named model."""
+        """Whether the weights have other kernel sizes than the model's default."""
         return self.options["k_size"] != list(MODELS[self.model].k_size)
 
     def __str__(self) -> str:
@@ -95,81 +95,81 @@ def convert(
     class_num: int | None = None,
     padding_mode: str | None = None,
 ) -> Conversion:
-    """Bring weights into the names and the layout of a model.
+    """Convert weights to the names and the layout of a model.
 
     Args:
         state: arrays by name, as :func:`paddleclas_eca.weights.read_weights` gives them.
-        model: name of the model that takes them.
+        model: name of the model.
         class_num: classes of the model; by default those of the weights' classifier.
-        padding_mode: how ECA pads, which shapes do not show; the model's default if None.
+        padding_mode: padding of ECA, which shapes do not show; the model's default if None.
 
     Raises:
-        UserError: there is no such model, the names are of no known origin or of another family
-            of networks, nothing fits, or blocks of one stage have different kernel sizes.
+        UserError: the model or the naming scheme is unknown, the weights are of another family of
+            networks, nothing fits, or blocks of one stage have different kernel sizes.
     """
     check_model(model)
     state = {name: array for name, array in state.items() if not name.endswith(_DROPPED)}
-    dialect = recognise(state)
-    if dialect is None:
+    scheme = recognise(state)
+    if scheme is None:
         raise UserError(
             f"the names in it are of no known ResNet or MobileNetV2: {excerpt(list(state))}"
         )
-    if dialect.family not in ("", family_of(model)):
-        raise UserError(f"it holds a {dialect.title}; {model} is a {family_of(model)}")
+    if scheme.family not in ("", family_of(model)):
+        raise UserError(f"it holds a {scheme.title}; {model} is a {family_of(model)}")
     depths = depths_of(model)
-    told = [_CLASSIFIER, *(f"blocks.{i}{_ATTENTION}" for i in range(sum(depths)))]
+    decisive = [_CLASSIFIER, *(f"blocks.{i}{_ATTENTION}" for i in range(sum(depths)))]
     shapes = {
         ours: state[name].shape
-        for name, ours in dialect.names(told, depths).items()
+        for name, ours in scheme.names(decisive, depths).items()
         if name in state
     }
     options: dict[str, Any] = {"class_num": class_num, "k_size": _k_sizes(shapes, model)}
     if class_num is None:
-        options["class_num"] = _class_num(shapes, dialect)
+        options["class_num"] = _class_num(shapes, scheme)
     if padding_mode is not None:
         options["padding_mode"] = padding_mode
-    net = MODELS[model](**options)
-    names = dialect.names(net.state_dict(), depths)
+    network = MODELS[model].lazy(**options)
+    names = scheme.names(network.state_dict(), depths)
     ours = {
-        names[name]: _layout(names[name], array, dialect)
+        names[name]: _layout(names[name], array, scheme)
         for name, array in state.items()
         if name in names
     }
     leftover = {name: array for name, array in state.items() if name not in names}
-    report = LoadReport.compare([net], {**leftover, **ours})
+    report = LoadReport.compare([network], {**leftover, **ours})
     if not report.matched:
         raise UserError(f"nothing in it fits {model}")
     new = [name for name in report.missing if name.endswith(_ATTENTION)]
     if any(name.endswith(_ATTENTION) for name in ours):
-        new = []  # it is a network with ECA, and lacks some
+        new = []  # a network with ECA that lacks some
     return Conversion(
         model=model,
         options=options,
-        dialect=dialect,
+        scheme=scheme,
         state={name: ours[name] for name in report.matched},
         report=report,
         new=new,
-        reasons=_reasons(state, dialect, model, report),
+        reasons=_reasons(state, scheme, model, report),
     )
 
 
-def _layout(name: str, array: np.ndarray, dialect: Dialect) -> np.ndarray:
-    """A parameter in Paddle's layout from theirs, or the other way round."""
-    if name in dialect.transposed and array.ndim == 2:
+def _layout(name: str, array: np.ndarray, scheme: NamingScheme) -> np.ndarray:
+    """A parameter in Paddle's layout from theirs, or the reverse."""
+    if name in scheme.transposed and array.ndim == 2:
         return np.ascontiguousarray(array.T)
     return array
 
 
-def _class_num(shapes: Mapping[str, Sequence[int]], dialect: Dialect) -> int:
-    """Number of classes of a classifier of this shape; ImageNet's where there is none."""
+def _class_num(shapes: Mapping[str, Sequence[int]], scheme: NamingScheme) -> int:
+    """Number of classes of the classifier; ImageNet's if there is none."""
     shape = shapes.get(_CLASSIFIER, ())
     if len(shape) != 2:
         return _IMAGENET_CLASSES
-    return shape[0] if _CLASSIFIER in dialect.transposed else shape[1]
+    return shape[0] if _CLASSIFIER in scheme.transposed else shape[1]
 
 
 def _k_sizes(shapes: Mapping[str, Sequence[int]], model: str) -> list[int]:
-    """Kernel size of each stage: the weights', or the model's where they have none."""
+    """Kernel size of each stage: of the weights, or of the model if they have none."""
     found: dict[int, dict[int, str]] = {}
     for name, shape in shapes.items():
         if name.endswith(_ATTENTION):
@@ -190,30 +190,28 @@ def _k_sizes(shapes: Mapping[str, Sequence[int]], model: str) -> list[int]:
 
 
 def _reasons(
-    state: Mapping[str, np.ndarray], dialect: Dialect, model: str, report: LoadReport
+    state: Mapping[str, np.ndarray], scheme: NamingScheme, model: str, report: LoadReport
 ) -> str:
-    reasons = explain(state, dialect, model)
-    if not reasons and dialect.family and len(report.reshaped) > 2:
+    reasons = explain(state, scheme, model)
+    if not reasons and scheme.family and len(report.reshaped) > 2:
         reasons = "its layers have other widths, as in pruned (timm's *_pruned) or wide networks"
-    if dialect is PADDLE and any(n.startswith("blocks.0.short.") for n in report.unexpected):
+    if scheme is PADDLE and any(n.startswith("blocks.0.short.") for n in report.unexpected):
         reasons = (
             "PaddleClas's ResNet18 and ResNet34 have a projection in stage 1, which these "
-            "networks do without"
+            "networks lack"
         )
     return reasons
 
 
 def to_pytorch(conversion: Conversion) -> dict[str, np.ndarray]:
-    """The weights in the names and the layout of PyTorch.
+    """The weights in the names and the layout of PyTorch code.
 
     Returns:
-        The names of timm for the ``_vd`` models, and of ECA-Net's authors for the others.
+        Arrays by timm's names for the ``_vd`` models, and by the authors' names for the others.
     """
-    dialect = native_dialect(conversion.model)
-    names = dialect.names(conversion.state, depths_of(conversion.model))
-    return {
-        theirs: _layout(ours, conversion.state[ours], dialect) for theirs, ours in names.items()
-    }
+    scheme = native_scheme(conversion.model)
+    names = scheme.names(conversion.state, depths_of(conversion.model))
+    return {theirs: _layout(ours, conversion.state[ours], scheme) for theirs, ours in names.items()}
 
 
 def convert_file(
@@ -229,30 +227,30 @@ def convert_file(
 
     Args:
         source: the file, see :func:`paddleclas_eca.weights.read_weights`.
-        model: name of the model that takes the weights.
-        output: a ``.pdparams`` file, beside which the ``Arch`` section is written as ``.yaml``;
-            or a ``.pth`` or ``.safetensors`` file, for PyTorch.
+        model: name of the model.
+        output: a ``.pdparams`` file, with the ``Arch`` section beside it as ``.yaml``; or a
+            ``.pth`` or ``.safetensors`` file for PyTorch.
         class_num: see :func:`convert`.
         padding_mode: see :func:`convert`.
-        allow_partial: write what fits, even if not all does.
-        overwrite: replace files that are there.
+        allow_partial: write what fits, even if not everything does.
+        overwrite: replace existing files.
 
     Returns:
         The conversion and the files that were written.
 
     Raises:
-        UserError: the file cannot be converted or the output not be written. Nothing is written
-            then.
+        UserError: the file cannot be converted, or the output cannot be written; then nothing
+            is written.
     """
     if output.suffix not in WRITERS:
-        raise UserError(f"--output {output}: the ending must be one of {', '.join(WRITERS)}")
+        raise UserError(f"--output {output}: the suffix must be one of {', '.join(WRITERS)}")
     if output.resolve() == source.resolve():
         raise UserError(f"--output {output} is the source itself")
     check_model(model)
     targets = [output]
-    if output.suffix == PADDLE_ENDING:
+    if output.suffix == PADDLE_SUFFIX:
         targets.append(output.with_suffix(".yaml"))
-    require_free(targets, overwrite)
+    check_free(targets, overwrite)
     state = read_weights(source)
     try:
         conversion = convert(state, model, class_num, padding_mode)
@@ -261,11 +259,11 @@ def convert_file(
     if not (conversion.fits or allow_partial):
         because = f": {conversion.reasons}" if conversion.reasons else ""
         raise UserError(
-            f"{source} ({conversion.dialect.title}) does not fit {model}{because}. {conversion}. "
+            f"{source} ({conversion.scheme.title}) does not fit {model}{because}. {conversion}. "
             f"Nothing was written; --allow-partial writes what fits."
         )
     write = WRITERS[output.suffix]
-    if output.suffix == PADDLE_ENDING:
+    if output.suffix == PADDLE_SUFFIX:
         arch = conversion.arch(output)
         writers = [
             partial(write, conversion.state),

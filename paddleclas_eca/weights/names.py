@@ -1,8 +1,7 @@
-"""What others call the parameters of these networks, as tables.
+"""Names of the parameters in other projects, as tables.
 
-A :class:`Dialect` lists the layers of a network by our name and by theirs. Both directions
-of a conversion come from the one table: the names of a model are spelled in the dialect, and
-turned around for the way back.
+A :class:`NamingScheme` maps the layers of a network from our names to theirs. The same table
+serves both directions of a conversion.
 """
 
 from __future__ import annotations
@@ -14,20 +13,20 @@ from typing import NamedTuple
 _BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 
 
-class Dialect(NamedTuple):
+class NamingScheme(NamedTuple):
     """Names of one origin for one family of networks.
 
     Attributes:
-        title: the origin, for people.
+        title: the origin, for messages.
         family: the networks, ``"ResNet"`` or ``"MobileNetV2"``; empty for ours, which has both.
-        mark: matches a name that a checkpoint of this dialect has, and no other.
-        layers: our layer outside the blocks, to theirs; empty where all names are ours.
-        block: how they name a layer in a block: from ``{stage}`` (from 1), ``{position}`` in it
-            (from 0), ``{number}`` through all stages (from 1), and ``{layer}``.
-        block_layers: our layer in a block, to theirs.
+        mark: matches a name that only checkpoints of this scheme have.
+        layers: from our layers outside the blocks to theirs; empty if all names are ours.
+        block: format of their layers in a block, of ``{stage}`` (from 1), ``{position}`` in it
+            (from 0), ``{number}`` over all stages (from 1), and ``{layer}``.
+        block_layers: from our layers in a block to theirs.
         first_block_layers: the same for the first block, where it differs.
-        parameters: last part of our names, to theirs.
-        transposed: our names of matrices that they keep the other way round.
+        parameters: from the last part of our names to theirs.
+        transposed: our names of matrices that they store transposed.
     """
 
     title: str
@@ -41,14 +40,14 @@ class Dialect(NamedTuple):
     transposed: frozenset[str] = frozenset()
 
     def names(self, ours: Iterable[str], depths: Sequence[int]) -> dict[str, str]:
-        """Their names of our parameters: from theirs to ours.
+        """A mapping from their names of parameters to ours.
 
         Args:
             ours: names of parameters and buffers, as in ``state_dict()``.
             depths: number of blocks in each stage.
 
         Returns:
-            Entries for those that have a counterpart.
+            Entries for the names that have a counterpart.
         """
         if not self.layers:
             return {name: name for name in ours}
@@ -77,13 +76,13 @@ class Dialect(NamedTuple):
 
 
 def block_of(name: str) -> int | None:
-    """Index of the block that our parameter ``name`` is in, or None."""
+    """Index of the block of our parameter ``name``, or None."""
     block = _BLOCK.fullmatch(name)
     return int(block[1]) if block else None
 
 
 def stage_of(block: int, depths: Sequence[int]) -> tuple[int, int]:
-    """Stage of a block, and its position in it; all are counted from 0."""
+    """Stage of a block, and the position in it; all from 0."""
     stage = 0
     while block >= depths[stage]:
         block -= depths[stage]
@@ -98,7 +97,7 @@ _PYTORCH = {
         "_mean": "running_mean",
         "_variance": "running_var",
     },
-    # PyTorch's linear layers keep [out, in], Paddle's [in, out].
+    # PyTorch's linear layers store [out, in], Paddle's [in, out].
     "transposed": frozenset({"fc.weight"}),
 }
 _RESNET_CONVOLUTIONS = {
@@ -110,7 +109,7 @@ _RESNET_CONVOLUTIONS = {
     "conv2.bn": "bn3",
 }
 
-TIMM_RESNET_D = Dialect(
+TIMM_RESNET_D = NamingScheme(
     title="ResNet-D in timm's names",
     family="ResNet",
     mark=re.compile(r"conv1\.0\.weight|layer\d\.\d+\.se\.conv\.weight"),
@@ -127,13 +126,13 @@ TIMM_RESNET_D = Dialect(
     block_layers={
         **_RESNET_CONVOLUTIONS,
         "attention.conv": "se.conv",
-        # Their place 0 is the average pooling.
+        # Their index 0 is the average pooling.
         "short.conv": "downsample.1",
         "short.bn": "downsample.2",
     },
     **_PYTORCH,
 )
-AUTHORS_RESNET = Dialect(
+AUTHORS_RESNET = NamingScheme(
     title="ResNet in the names of ECA-Net's authors and of torchvision",
     family="ResNet",
     mark=re.compile(r"layer1\.0\.conv1\.weight"),
@@ -147,7 +146,7 @@ AUTHORS_RESNET = Dialect(
     },
     **_PYTORCH,
 )
-AUTHORS_MOBILENET_V2 = Dialect(
+AUTHORS_MOBILENET_V2 = NamingScheme(
     title="MobileNetV2 in the names of ECA-Net's authors and of torchvision",
     family="MobileNetV2",
     mark=re.compile(r"features\.0\.0\.weight"),
@@ -168,7 +167,7 @@ AUTHORS_MOBILENET_V2 = Dialect(
         "project.bn": "3",
         "attention.conv": "4.conv",
     },
-    # It has no expansion, and they count the layers.
+    # It has no expansion, and their names number the layers.
     first_block_layers={
         "depthwise.conv": "0.0",
         "depthwise.bn": "0.1",
@@ -178,20 +177,20 @@ AUTHORS_MOBILENET_V2 = Dialect(
     },
     **_PYTORCH,
 )
-PADDLE = Dialect(
+PADDLE = NamingScheme(
     title="the names of paddleclas_eca and of PaddleClas's ResNet",
     family="",
     mark=re.compile(r"blocks\.0\.(conv0|depthwise)\.conv\.weight"),
 )
 
-# The first whose mark is found is taken: timm's networks have the authors' mark, too.
-DIALECTS = (PADDLE, TIMM_RESNET_D, AUTHORS_RESNET, AUTHORS_MOBILENET_V2)
+# The first one whose mark is found counts: timm's networks have the authors' mark as well.
+SCHEMES = (PADDLE, TIMM_RESNET_D, AUTHORS_RESNET, AUTHORS_MOBILENET_V2)
 
 
-def recognise(names: Iterable[str]) -> Dialect | None:
-    """The dialect that these names of parameters are in, or None."""
+def recognise(names: Iterable[str]) -> NamingScheme | None:
+    """The naming scheme of these names of parameters, or None."""
     names = list(names)
-    for dialect in DIALECTS:
-        if any(dialect.mark.fullmatch(name) for name in names):
-            return dialect
+    for scheme in SCHEMES:
+        if any(scheme.mark.fullmatch(name) for name in names):
+            return scheme
     return None

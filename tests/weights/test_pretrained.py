@@ -1,31 +1,40 @@
-"""Loading weights says what fitted, and refuses what does not fit at all."""
+"""Loading weights reports what fits, and refuses what does not fit at all."""
 
 from __future__ import annotations
 
 import functools
 import http.server
-import re
 import threading
 
 import numpy as np
 import paddle
 import pytest
 
+from paddleclas_eca import create_model
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.hosts.paddleclas.compat.weights import LoadReport, load_weights
+from paddleclas_eca.weights.pretrained import load_weights
+from paddleclas_eca.weights.report import LoadReport
+
+
+class Net(paddle.nn.Layer):
+    def __init__(self, class_num=10):
+        super().__init__()
+        self.conv = paddle.nn.Conv2D(3, 4, 3)
+        self.bn = paddle.nn.BatchNorm2D(4)
+        self.fc = paddle.nn.Linear(4, class_num)
 
 
 @pytest.fixture
-def net(tiny):
-    return tiny.tiny_net()
+def net():
+    return Net()
 
 
 @pytest.fixture
-def saved(tiny, tmp_path):
-    """Save the weights of another TinyNet, changed, and return the file and the weights."""
+def saved(tmp_path):
+    """Save the weights of another Net, changed, and return the file and the weights."""
 
     def save(change=lambda state: state, **settings):
-        state = change(dict(tiny.tiny_net(**settings).state_dict()))
+        state = change(dict(Net(**settings).state_dict()))
         paddle.save(state, str(tmp_path / "net.pdparams"))
         return str(tmp_path / "net.pdparams"), state
 
@@ -40,7 +49,7 @@ def _without(*names):
 def test_all_fits(net, saved, ending):
     path, state = saved()
     report = load_weights(net, path[: -len(".pdparams")] + ending)
-    assert report.complete and str(report) == "8 of 8 tensors loaded"
+    assert report.complete and len(report.matched) == 8
     for name, tensor in net.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), state[name].numpy())
 
@@ -61,25 +70,23 @@ def test_missing_and_unexpected_names(net, saved):
 
     report = load_weights(net, saved(change)[0])
     assert report.missing == ["fc.weight", "fc.bias"] and report.unexpected == ["head.weight"]
-    assert str(report) == (
-        "6 of 8 tensors loaded; 2 not in the file, left as initialised: fc.weight, fc.bias; "
-        "1 not in the model: head.weight"
-    )
+    for part in ("6 of 8", "2 not in the file", "fc.weight, fc.bias", "1 not in the model"):
+        assert part in str(report)
 
 
 def test_long_lists_are_cut_short():
     report = LoadReport(unexpected=[f"layer{i}" for i in range(10)])
-    assert str(report).endswith("layer0, layer1, layer2, layer3 and 6 more")
+    assert "layer3 and 6 more" in str(report)
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "no weights at .*net.pdparams: check the path"),
-        (b"no weights", "cannot be read as Paddle weights"),
-        ({}, "holds no state dict"),
-        ({"epoch": 3}, "holds no state dict"),
-        ({"other": paddle.ones([2])}, "nothing in the weights .* fits .* check Arch.name"),
+        (None, r"no weights at .*net\.pdparams"),
+        (b"no weights", r"net\.pdparams cannot be read"),
+        ({}, r"net\.pdparams is not the state dict"),
+        ({"epoch": 3}, r"net\.pdparams is not the state dict"),
+        ({"other": paddle.ones([2])}, r"nothing in the weights .*net\.pdparams fits"),
     ],
 )
 def test_files_that_are_no_weights_of_the_model(net, tmp_path, content, expected):
@@ -103,11 +110,9 @@ def server(tmp_path):
 
 
 @pytest.fixture
-def cache(monkeypatch, tmp_path, ppcls):
+def cache(monkeypatch, tmp_path):
     """Downloads are kept in a folder of the test."""
-    cache = str(tmp_path / "cache")
-    monkeypatch.setattr("paddle.utils.download.WEIGHTS_HOME", cache)
-    monkeypatch.setattr(ppcls.module("utils.download"), "WEIGHTS_HOME", cache)
+    monkeypatch.setattr("paddle.utils.download.WEIGHTS_HOME", str(tmp_path / "cache"))
 
 
 def test_weights_from_an_address(net, saved, server, cache):
@@ -122,19 +127,25 @@ def test_an_address_that_does_not_answer(net, server, cache, monkeypatch):
         load_weights(net, f"{server}/none.pdparams")
 
 
-@pytest.mark.parametrize("mode", ["eval", "export"])
-def test_paddleclas_takes_weights_from_an_address(make_engine, saved, server, cache, mode, log):
-    saved()
-    url = f"{server}/net.pdparams"
-    engine = make_engine({"Global.pretrained_model": url}, mode=mode)
-    getattr(engine, mode)()
-    # The address, or the downloaded file where PaddleClas itself downloads.
-    assert any(re.fullmatch(r"weights .*/net.*: 8 of 8 tensors loaded", line) for line in log)
+@pytest.mark.parametrize("suffix", ["", ".pdparams"])
+def test_create_model_starts_from_a_file(tmp_path, caplog, suffix):
+    name, path = "ECA_MobileNetV2_x0_25", str(tmp_path / "weights")
+    model = create_model(name, class_num=5)
+    paddle.save(model.state_dict(), path + ".pdparams")
+    other = create_model(name, class_num=5, pretrained=path + suffix)
+    for key, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[key].numpy(), tensor.numpy())
+    assert not caplog.messages
+    other = create_model(name, class_num=7, pretrained=path + suffix)
+    key = "blocks.7.attention.conv.weight"
+    np.testing.assert_array_equal(other.state_dict()[key].numpy(), model.state_dict()[key].numpy())
+    assert "fc.weight [1280, 5] -> [1280, 7]" in caplog.text
 
 
-@pytest.mark.parametrize("ending", ["", ".pdparams"])
-def test_paddleclas_takes_weights_with_or_without_ending(make_engine, saved, ending):
-    path, state = saved()
-    path = path[: -len(".pdparams")] + ending
-    engine = make_engine({"Global.pretrained_model": path}, mode="eval")
-    np.testing.assert_array_equal(engine.model.fc.weight.numpy(), state["fc.weight"].numpy())
+@pytest.mark.parametrize(
+    ("pretrained", "named"),
+    [(True, "convert"), (3, "3"), ("nowhere/weights", r"nowhere/weights\.pdparams")],
+)
+def test_wrong_pretrained_options_are_named(pretrained, named):
+    with pytest.raises(UserError, match=named):
+        create_model("ECA_MobileNetV2_x0_25", pretrained=pretrained)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import os
 import pickle
+import re
 import struct
 
 import numpy as np
@@ -13,7 +14,6 @@ import pytest
 from hostile import Call
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.hosts.paddleclas.compat.weights import load_weights
 from paddleclas_eca.weights.safe_load import load, load_arrays
 
 
@@ -22,6 +22,11 @@ class Nested:
 
     def __reduce__(self):
         return collections.OrderedDict.fromkeys, ("ab",)
+
+
+def small_net():
+    nn = paddle.nn
+    return nn.Sequential(nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4), nn.Flatten(), nn.Linear(784, 2))
 
 
 def hostile_states(mark):
@@ -53,39 +58,6 @@ def test_pickles_that_run_programs_are_refused(tmp_path, name, protocol):
         assert mark.exists()
 
 
-@pytest.mark.without_patch("safe-load", AssertionError, "mark")
-@pytest.mark.parametrize("key", ["pretrained_model", "checkpoints"])
-def test_training_runs_nothing_from_weights(tmp_path, ppcls, tiny, key):
-    mark = tmp_path / "mark"
-    for ending in (".pdparams", ".pdopt", ".pdstates"):
-        state = {**tiny.tiny_net().state_dict()} if ending == ".pdparams" else {}
-        arrays = {name: tensor.numpy() for name, tensor in state.items()}
-        if (key, ending) != ("checkpoints", ".pdparams"):  # has a check of its own
-            arrays["x"] = Call(os.system, f"touch {mark}")
-        (tmp_path / f"net{ending}").write_bytes(pickle.dumps(arrays, 4))
-    net = tiny.tiny_net()
-    optimizer = paddle.optimizer.Momentum(parameters=net.parameters())
-    try:
-        save_load, path = ppcls.module("utils.save_load"), str(tmp_path / "net")
-        if key == "pretrained_model":
-            save_load.load_dygraph_pretrain(net, path)
-        else:
-            save_load.init_model({key: path}, net, [optimizer], paddle.nn.Layer())
-    except UserError as error:
-        assert "refers to posix.system" in str(error)
-    except Exception:
-        pass  # what it does after it has run the program does not matter
-    assert not mark.exists()
-
-
-def test_weights_of_a_model_option_run_nothing(tmp_path, tiny):
-    mark = tmp_path / "mark"
-    (tmp_path / "net.pdparams").write_bytes(pickle.dumps(Call(os.system, f"touch {mark}")))
-    with pytest.raises(UserError, match="refers to posix.system"):
-        load_weights(tiny.tiny_net(), str(tmp_path / "net"))
-    assert not mark.exists()
-
-
 def numpy_1(content):
     """The pickle as NumPy 1 writes it, which has another name for the module."""
     old, new = b"numpy.core.multiarray", b"numpy._core.multiarray"
@@ -95,9 +67,9 @@ def numpy_1(content):
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-def test_state_dicts_read_as_paddle_reads_them(tmp_path, tiny, protocol):
+def test_state_dicts_read_as_paddle_reads_them(tmp_path, protocol):
     file = str(tmp_path / "net.pdparams")
-    state = dict(tiny.tiny_net().state_dict())
+    state = dict(small_net().state_dict())
     state["half"] = paddle.rand([3]).astype("bfloat16")
     state["count"] = paddle.to_tensor([3, 4])
     state["flag"] = paddle.to_tensor([True, False])
@@ -126,9 +98,9 @@ def test_arrays_of_the_other_numpy(tmp_path, protocol):
         assert loaded["s"] == np.float32(2.5)
 
 
-def test_optimizer_states_and_plain_values(tmp_path, tiny):
+def test_optimizer_states_and_plain_values(tmp_path):
     file = str(tmp_path / "net.pdopt")
-    net = tiny.tiny_net()
+    net = small_net()
     optimizer = paddle.optimizer.Adam(
         paddle.optimizer.lr.CosineAnnealingDecay(0.1, 5), parameters=net.parameters()
     )
@@ -177,20 +149,22 @@ def test_other_files(tmp_path, content):
         load_arrays(tmp_path / "net.pdparams")
 
 
-def test_truncated_files(tmp_path, tiny):
+def test_truncated_files(tmp_path):
     file = tmp_path / "net.pdparams"
-    paddle.save(tiny.tiny_net().state_dict(), str(file))
+    paddle.save(small_net().state_dict(), str(file))
     content = file.read_bytes()
-    for length in range(0, len(content), 97):
+    for length in range(0, len(content), 301):
         file.write_bytes(content[:length])
         with pytest.raises(UserError, match="cannot be read"):
             load_arrays(file)
 
 
-def test_missing_files_and_folders(tmp_path):
-    for path in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(UserError, match="cannot be read: "):
-            load(path)
+def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "nowhere", tmp_path, tmp_path / "pipe", "/dev/zero"):
+        for read in (load, load_arrays):
+            with pytest.raises(UserError, match=re.escape(f"{path} cannot be read")):
+                read(path)
 
 
 def array_pickle(shape: bytes, code: bytes, state: bytes = b"") -> bytes:
@@ -211,7 +185,7 @@ def array_pickle(shape: bytes, code: bytes, state: bytes = b"") -> bytes:
         (b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aU\x03hex\x86R.", "encoding 'hex'"),
         # 2 to the power of 40 values, by lists of the same list twice.
         (b"\x80\x02]q\x00" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(40)) + b".",
-         "more than 1,000,000 values"),
+         "more than 300,000 values"),
     ],
 )  # fmt: skip
 def test_short_files_that_stand_for_much_or_for_nothing(tmp_path, content, expected):
@@ -220,14 +194,3 @@ def test_short_files_that_stand_for_much_or_for_nothing(tmp_path, content, expec
         with pytest.raises(UserError, match=expected) as caught:
             read(tmp_path / "net.pdparams")
         assert "\n" not in str(caught.value)
-
-
-def test_what_paddle_itself_refuses_is_told_in_a_line(tmp_path, monkeypatch):
-    (tmp_path / "net.pdparams").write_bytes(pickle.dumps({"w": np.ones(2)}))
-
-    def refuse(*_, **__):
-        raise ValueError("(InvalidArgument) no such type\nat paddle/phi/core")
-
-    monkeypatch.setattr(paddle, "load", refuse)
-    with pytest.raises(UserError, match="cannot be read .* no such type$"):
-        load(tmp_path / "net.pdparams")
