@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from ..weights.safe_load import unpickle
+from ..safe_pickle import unpickle
 from .lists import encode_png, label_list, write_dataset
 
 # In the order of the labels.
