@@ -53,7 +53,7 @@ def find_images(words: Sequence[str]) -> list[ImageFile]:
         paths = [word] if exists else sorted(glob.glob(word, recursive=True))
         images = [image for path in paths for image in _images_at(path)]
         if not images:
-            what = "has no images" if exists else "does not exist"
+            what = "holds no image" if exists else "does not exist"
             if glob.has_magic(word) and not exists:
                 what = "matches no image"
             raise UserError(f"{word} {what} (images in directories end in {', '.join(ENDINGS)})")

@@ -48,7 +48,7 @@ def test_help_lists_the_commands(capsys):
     assert finished.value.code == 0
     printed = capsys.readouterr().out
     listed = re.findall(r"^    (\w+)", printed, re.MULTILINE)
-    assert listed == [command.name for command in cli.COMMANDS]
+    assert listed == list(cli.COMMANDS)
     assert len(set(listed)) == len(listed) and {"train", "eval", "doctor"} < set(listed)
 
 
@@ -64,7 +64,7 @@ def test_other_errors_keep_their_traceback():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        cli.report_mistakes(fail)
+        cli.report_errors(fail)
 
 
 def test_doctor_tells_what_is_there(run_python, tmp_path):
