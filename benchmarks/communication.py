@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from paddleclas_eca.benchmark.measure import Spread, spread
 from paddleclas_eca.benchmark.paddle_worker import seconds_on, training_step
 from paddleclas_eca.benchmark.workers import Case
-from paddleclas_eca.cli import report_mistakes
+from paddleclas_eca.cli import report_errors
 from paddleclas_eca.errors import check_positive_int
 from paddleclas_eca.runtime import check_device, require_paddle, threads, tune_cpu
 
@@ -97,4 +97,4 @@ def run(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(report_mistakes(lambda: run(parse())))
+    sys.exit(report_errors(lambda: run(parse())))

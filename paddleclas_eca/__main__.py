@@ -2,8 +2,8 @@
 
 import sys
 
-from .cli import report_mistakes
+from .cli import report_errors
 from .cli.script import run_script
 
 if __name__ == "__main__":
-    sys.exit(report_mistakes(lambda: run_script(sys.argv[1:])))
+    sys.exit(report_errors(lambda: run_script(sys.argv[1:])))

@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake in the user's input, and what raises or words it."""
+"""The exception for mistakes in the user's input, and helpers that raise or word it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """A mistake in a file, key or value that the message names and tells how to mend.
+    """A mistake in a file, key or value. The message names it and says how to fix it.
 
-    The commands print the message alone, without a traceback. It is a
-    ``ValueError`` so that callers in Python can catch it as usual.
+    The commands print the message without a traceback.
     """
 
 
 def check_positive_int(name: str, value: Any) -> None:
-    """Raise UserError unless the argument ``name`` is a positive integer."""
+    """Raise UserError unless ``value``, the argument ``name``, is a positive integer."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise UserError(f"{name} must be a positive integer, got {value!r}")
 
@@ -29,13 +28,13 @@ def check_data_format(value: Any) -> None:
 
 
 def check_option(owner: str, option: Any, valid: Collection[str], hint: str = "") -> None:
-    """Raise UserError unless ``option`` is among those that ``owner`` has.
+    """Raise UserError unless ``option`` is one of the options of ``owner``.
 
     Args:
-        owner: what is given options, as the message begins.
+        owner: what has the options; the message starts with it.
         option: the name that was given.
-        valid: names of all its options.
-        hint: what stands behind them in the message.
+        valid: the names of the options.
+        hint: text behind the list of options in the message.
     """
     if option not in valid:
         raise UserError(
@@ -49,10 +48,9 @@ _LOOK_ALIKES = str.maketrans("oils", "0115", "_-")
 
 
 def suggestion(name: str, valid: Iterable[str], how_many: int = 3) -> str:
-    """``". Did you mean A or B?"`` for the names most like ``name``, or ``""``.
+    """``". Did you mean A or B?"`` with the valid names closest to ``name``, or ``""``.
 
-    Case, underscores and look-alikes such as O and 0 do not count. The nearest name stands
-    alone where the others are clearly farther off.
+    Ignores case, underscores and look-alikes such as O and 0.
     """
     wanted = name.lower().translate(_LOOK_ALIKES)
 
@@ -68,6 +66,6 @@ def suggestion(name: str, valid: Iterable[str], how_many: int = 3) -> str:
 
 
 def excerpt(items: Sequence[Any], shown: int = 4) -> str:
-    """``"a, b, c, d and 4 more"``: the first few items, for a message."""
+    """``"a, b, c, d and 4 more"``: the first items, for a message."""
     listed = ", ".join(map(str, items[:shown]))
     return listed + (f" and {len(items) - shown:,} more" if len(items) > shown else "")

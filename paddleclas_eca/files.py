@@ -1,8 +1,4 @@
-"""Files: written whole or not at all, and read from elsewhere without trust.
-
-There is one way to write a file (:func:`write_files`) and one to read a file that somebody else
-made (:func:`read_file`).
-"""
+"""Atomic writing of files, and safe reading of files that somebody else made."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from typing import Callable, Union
 
 from .errors import UserError
 
-# What a file is written by: its content, or a function that writes it to a path.
+# The content of a file, or a function that writes it to a path.
 Writer = Union[bytes, str, Callable[[Path], object]]
 
 
@@ -30,9 +26,9 @@ def sha256(file: Path) -> str:
 
 
 def flush(path: Path) -> None:
-    """Flush a file, or the names in a directory, to the disk."""
+    """Flush a file, or the entries of a directory, to the disk."""
     if path.is_dir() and os.name == "nt":
-        return  # Windows cannot open directories, and keeps their names itself
+        return  # Windows cannot open directories
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -41,19 +37,25 @@ def flush(path: Path) -> None:
 
 
 def write_files(writers: Mapping[Path, Writer], *, durable: bool = False) -> None:
-    """Write some files, each one whole; none if one of them cannot be written.
+    """Write files atomically: under temporary names first, renamed when all are complete.
+
+    Makes missing directories. An error or a signal in a writer leaves all files as they were.
 
     Args:
-        writers: the files, each with its content (text is UTF-8), or with a function that writes
-            it to the path that it is given, which has the same suffix.
-        durable: flush the files to the disk before they get their names.
+        writers: the content of each file (text becomes UTF-8), or a function that writes it to
+            the path that it gets, which has the same suffix.
+        durable: flush the files to the disk before they are renamed.
 
     Raises:
         UserError: a file cannot be written.
     """
+    # The process id keeps processes that write the same files apart.
     drafts = {path: path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in writers}
+    path = Path()
     try:
         for path, content in writers.items():
+            if path.is_dir():
+                raise UserError(f"{path} cannot be written: it is a directory")
             if path.parent.exists() and not path.parent.is_dir():
                 raise UserError(f"{path} cannot be written: {path.parent} is not a directory")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,21 +71,21 @@ def write_files(writers: Mapping[Path, Writer], *, durable: bool = False) -> Non
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         for draft in drafts.values():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 draft.unlink()
 
 
 def read_file(path: str | os.PathLike[str], what: str, limit: int) -> bytes:
-    """The content of a file that comes from elsewhere.
+    """The content of a file that somebody else made.
 
     Args:
-        path: the file; a link is followed.
-        what: what it should be, for the message, such as ``"image"``.
-        limit: the most bytes that it may have.
+        path: the file, or a link to it.
+        what: what it should be, such as ``"an image"``; for messages.
+        limit: the largest size in bytes.
 
     Raises:
-        UserError: it does not exist, is not a regular file (a pipe or device would block or never
-            end), is larger, or cannot be read.
+        UserError: it does not exist, cannot be read, is larger, or is not a regular file (a pipe
+            would block, a device might never end).
     """
     try:
         # Opening a pipe waits for its other end, so look first; without blocking, in case the

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import (
-    attention,
-    benchmark,
-    check,
-    convert,
-    doctor,
-    engine,
-    plot,
-    predict,
-    prepare,
-    summary,
-)
 from .command import Command
 
-COMMANDS: list[Command] = [
-    check.COMMAND,
-    *engine.COMMANDS,
-    predict.COMMAND,
-    prepare.COMMAND,
-    convert.COMMAND,
-    summary.COMMAND,
-    plot.COMMAND,
-    attention.COMMAND,
-    benchmark.COMMAND,
-    doctor.COMMAND,
-]
+# The modules of the commands, which are imported when they are needed. A module has COMMAND, or
+# COMMANDS if it has several.
+_MODULES = {
+    "check": "check",
+    **dict.fromkeys(("train", "eval", "infer", "export_model"), "engine"),
+    "predict": "predict",
+    "prepare": "prepare",
+    "convert": "convert",
+    "summary": "summary",
+    "plot": "plot",
+    "attention": "attention",
+    "benchmark": "benchmark",
+    "doctor": "doctor",
+}
+COMMANDS = tuple(_MODULES)
+
+
+def load_command(name: str) -> Command:
+    """The command of this name, one of :data:`COMMANDS`."""
+    module = importlib.import_module(f".{_MODULES[name]}", __name__)
+    commands = module.COMMANDS if hasattr(module, "COMMANDS") else [module.COMMAND]
+    return next(command for command in commands if command.name == name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,25 +43,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; those of this process by default.
 
     Returns:
-        The exit code: 0, or 1 after a mistake in the input, which is said in one message.
+        The exit code: 0, or 1 after a mistake in the input, which is printed in one message.
     """
+    argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
         prog="paddleclas-eca", description="ECA-Net models in PaddleClas."
     )
     parser.add_argument("--version", action="version", version=f"paddleclas_eca {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command_parser = commands.add_parser(
-            command.name, help=command.help, description=command.help
-        )
+    # One command needs no other; a list of them needs all.
+    for name in argv[:1] if argv[:1] and argv[0] in _MODULES else COMMANDS:
+        command = load_command(name)
+        command_parser = commands.add_parser(name, help=command.help, description=command.help)
         command.add_arguments(command_parser)
         command_parser.set_defaults(run=command.run)
     args = parser.parse_args(argv)
-    return report_mistakes(lambda: args.run(args))
+    return report_errors(lambda: args.run(args))
 
 
-def report_mistakes(run: Callable[[], int]) -> int:
-    """Exit code of ``run``; a UserError and Ctrl-C are told in a line, without a traceback."""
+def report_errors(run: Callable[[], int]) -> int:
+    """Exit code of ``run``. Prints a UserError as one line, without a traceback."""
     try:
         return run()
     except UserError as error:

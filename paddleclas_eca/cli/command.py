@@ -1,4 +1,4 @@
-"""What a command of ``paddleclas-eca`` is made of."""
+"""What a command of ``paddleclas-eca`` consists of."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Command(NamedTuple):
     Attributes:
         name: what users type.
         help: one line for ``--help``.
-        add_arguments: declares its options.
-        run: does it, and returns the exit code; raises UserError for mistakes in the input.
+        add_arguments: declares the options.
+        run: runs it and returns the exit code; raises UserError for mistakes in the input.
     """
 
     name: str

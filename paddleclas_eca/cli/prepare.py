@@ -5,270 +5,183 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from ..data import (
-    Cifar10Summary,
-    DigitsSummary,
-    prepare_cifar10,
-    prepare_digits,
-    prepare_folder,
-    prepare_imagenet,
-)
 from .command import Command
 
-# Where the configuration files of this project look for the data sets.
-_CIFAR10_FOLDER = Path("dataset/cifar10")
-_DIGITS_FOLDER = Path("dataset/digits")
-_IMAGENET_FOLDER = Path("dataset/ILSVRC2012")
+if TYPE_CHECKING:
+    from ..data import PreparedDataset
+
 _IMAGENET_CLASSES = 1000
 
 
 class _DataSet(NamedTuple):
     """A data set that can be prepared.
 
-    ``add_arguments`` declares its options besides ``--overwrite``; ``prepare`` does the work
-    and returns what to print.
+    ``options`` are the arguments of ``prepare_NAME`` in :mod:`paddleclas_eca.data`, as argparse
+    declares them. ``next_step`` gives a command to train on it, with overrides. ``place`` is where
+    the shipped configs look for it.
     """
 
     help: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    prepare: Callable[[argparse.Namespace], str]
+    options: dict[str, dict[str, Any]]
+    next_step: Callable[[PreparedDataset, Path], tuple[str, list[str]]]
+    place: Path = Path()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the data sets and their options to the parser of this command."""
+    """Add the data sets and their options."""
     data_sets = parser.add_subparsers(dest="data_set", metavar="DATASET", required=True)
     for name, data_set in _DATA_SETS.items():
         data_set_parser = data_sets.add_parser(name, help=data_set.help, description=data_set.help)
-        data_set.add_arguments(data_set_parser)
+        for option, settings in data_set.options.items():
+            data_set_parser.add_argument(option, **settings)
         data_set_parser.add_argument(
-            "--overwrite",
-            action="store_true",
-            help="replace files that are there with other content",
+            "--overwrite", action="store_true", help="replace existing files with other content"
         )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prepare the data set that was asked for, and print what to do with it.
+    """Prepare the data set, and print what to do with it.
 
     Raises:
         UserError: the data set cannot be prepared; nothing that was there is lost.
     """
-    print(_DATA_SETS[args.data_set].prepare(args))
+    from .. import data
+
+    data_set = _DATA_SETS[args.data_set]
+    prepare = getattr(data, f"prepare_{args.data_set}")
+    options = {k: v for k, v in vars(args).items() if k not in ("command", "data_set", "run")}
+    prepared: PreparedDataset = prepare(**options)
+    command, overrides = data_set.next_step(prepared, data_set.place)
+    print(
+        f"{prepared.root}: {prepared.train_images} training and {prepared.val_images} validation "
+        f"images of {len(prepared.classes)} classes"
+        + (f"; {prepared.ignored} other files or directories ignored" if prepared.ignored else "")
+    )
+    for warning in prepared.warnings:
+        print(f"Warning: {warning}")
+    state = f"{prepared.written} files written" if prepared.written else "unchanged, all there"
+    print(f"{prepared.train_list}, {prepared.val_list.name}: {state}")
+    print(" \\\n    ".join([f"Next:\n  {command}", *(f"-o {shlex.quote(o)}" for o in overrides)]))
     return 0
 
 
-def _add_output(parser: argparse.ArgumentParser, default: Path) -> None:
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=default,
-        metavar="DIR",
-        help="folder to write to (default: %(default)s)",
-    )
+def _train_shipped(prepared: PreparedDataset, place: Path) -> tuple[str, list[str]]:
+    return f"paddleclas-eca train -c {place.name}/ECA_ResNet18", _paths(prepared, place)
 
 
-def _add_cifar10_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--archive",
-        type=Path,
-        metavar="FILE",
-        help="cifar-10-python.tar.gz, or a subset in the same form (default: download it)",
-    )
-    _add_output(parser, _CIFAR10_FOLDER)
-    for split, images in (("train", "training"), ("val", "test")):
-        parser.add_argument(
-            f"--{split}-images",
-            type=int,
-            metavar="N",
-            help=f"take N {images} images, as many of each class (default: all)",
-        )
+def _fine_tune(prepared: PreparedDataset, place: Path) -> tuple[str, list[str]]:
+    # docs/weights.md says where weights come from.
+    command = f"paddleclas-eca train -c {shlex.quote(str(prepared.config))}"
+    return command, ["Global.pretrained_model=WEIGHTS.pdparams"]
 
 
-def _prepare_cifar10(args: argparse.Namespace) -> str:
-    summary = prepare_cifar10(
-        args.output,
-        archive=args.archive,
-        train_images=args.train_images,
-        val_images=args.val_images,
-        overwrite=args.overwrite,
-    )
-    described = _described(summary, _CIFAR10_FOLDER, "cifar10")
-    if summary.official:
-        return described
-    return f"Note: {summary.archive} is not the official archive, by its MD5 sum.\n{described}"
-
-
-def _add_digits_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_output(parser, _DIGITS_FOLDER)
-
-
-def _prepare_digits(args: argparse.Namespace) -> str:
-    return _described(
-        prepare_digits(args.output, overwrite=args.overwrite), _DIGITS_FOLDER, "digits"
-    )
-
-
-def _described(summary: Cifar10Summary | DigitsSummary, folder: Path, configs: str) -> str:
-    """What was written, and how to train on it; the configs look for it in ``folder``."""
-    overrides = []
-    if not _same(summary.root, folder):
-        overrides = _data_overrides(summary.root, summary.train_list, summary.val_list)
-    state = "written" if summary.written else "already there and complete, nothing written"
-    return "\n".join(
-        [
-            f"{summary.root}: {summary.train_images} training and {summary.val_images} "
-            f"validation images with their lists; {state}.",
-            _next_step(f"paddleclas-eca train -c {configs}/ECA_ResNet18", overrides),
-        ]
-    )
-
-
-def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "root", type=Path, metavar="ROOT", help="ImageNet folder, with train/ and val/"
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder to write the lists to (default: ROOT)"
-    )
-    parser.add_argument(
-        "--devkit",
-        type=Path,
-        metavar="DIR",
-        help="unpacked ILSVRC2012_devkit_t12, for validation images that are not in class "
-        "folders (default: the one in ROOT)",
-    )
-
-
-def _prepare_imagenet(args: argparse.Namespace) -> str:
-    summary = prepare_imagenet(
-        args.root, output=args.output, devkit=args.devkit, overwrite=args.overwrite
-    )
-    lists = summary.train_list, summary.val_list
-    overrides = []
-    if not all(_same(path, _IMAGENET_FOLDER) for path in (summary.root, lists[0].parent)):
-        overrides = _data_overrides(summary.root, *lists)
-    if summary.classes != _IMAGENET_CLASSES:
-        overrides.append(f"Arch.class_num={summary.classes}")
+def _train_imagenet(prepared: PreparedDataset, place: Path) -> tuple[str, list[str]]:
+    overrides = _paths(prepared, place)
+    if len(prepared.classes) != _IMAGENET_CLASSES:
+        overrides.append(f"Arch.class_num={len(prepared.classes)}")
         overrides.append("Infer.PostProcess.class_id_map_file=null")
-    state = "written" if summary.written else "already there, unchanged"
-    return "\n".join(
-        [
-            f"{summary.root}: {summary.train_images} training and {summary.val_images} "
-            f"validation images of {summary.classes} classes; files or folders that are no "
-            f"part of them: {summary.ignored}, ignored.",
-            *(f"Warning: {warning}" for warning in summary.warnings),
-            f"{lists[0]} and {lists[1].name}: {state}.",
-            _next_step(
-                "python -m paddle.distributed.launch tools/train.py "
-                "-c ppcls_configs/ECA_ResNet50.yaml",
-                overrides,
-            ),
-        ]
+    command = (
+        "python -m paddle.distributed.launch tools/train.py -c ppcls_configs/ECA_ResNet50.yaml"
     )
+    return command, overrides
 
 
-def _add_folder_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "root",
-        type=Path,
-        metavar="ROOT",
-        help="folder with a sub-folder of images per class, or with these in train/ and in val/",
-    )
-    parser.add_argument(
-        "--model",
-        default="ECA_ResNet50",
-        metavar="NAME",
-        help="network of the config (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--val",
-        type=float,
-        default=0.2,
-        metavar="SHARE",
-        help="share of each class for validation, where ROOT has no val/ (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the draw of these images (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="folder to write the lists and the config to (default: ROOT)",
-    )
-
-
-def _prepare_folder(args: argparse.Namespace) -> str:
-    from ..models import check_model
-
-    check_model(args.model)
-    summary = prepare_folder(
-        args.root,
-        model=args.model,
-        val_share=args.val,
-        seed=args.seed,
-        output=args.output,
-        overwrite=args.overwrite,
-    )
-    state = "written" if summary.written else "already there, unchanged"
-    command = f"paddleclas-eca train -c {shlex.quote(str(summary.config))}"
-    return "\n".join(
-        [
-            f"{summary.root}: {summary.train_images} training and {summary.val_images} "
-            f"validation images of {len(summary.classes)} classes.",
-            *(f"Warning: {warning}" for warning in summary.warnings),
-            f"{summary.config}, and train_list.txt, val_list.txt and label_list.txt beside it: "
-            f"{state}.",
-            # Where weights come from, docs/weights.md tells.
-            _next_step(command, ["Global.pretrained_model=WEIGHTS.pdparams"]),
-        ]
-    )
-
-
-def _data_overrides(root: Path, train_list: Path, val_list: Path) -> list[str]:
+def _paths(prepared: PreparedDataset, place: Path) -> list[str]:
+    """Overrides for images and lists that are not where the shipped configs look."""
+    if all(path.resolve() == place.resolve() for path in (prepared.root, prepared.output)):
+        return []
     return [
         f"DataLoader.{loader}.dataset.{key}={_as_value(path)}"
-        for loader, label_list in (("Train", train_list), ("Eval", val_list))
-        for key, path in (("image_root", root), ("cls_label_path", label_list))
+        for loader, label_list in (("Train", prepared.train_list), ("Eval", prepared.val_list))
+        for key, path in (("image_root", prepared.root), ("cls_label_path", label_list))
     ]
 
 
 def _as_value(path: Path) -> str:
-    # PaddleClas evaluates values as Python where it can: a folder named 10 would be a number.
+    # PaddleClas evaluates values as Python where it can: a directory named 10 would be a number.
     return str(path) if path.is_absolute() else f"./{path}"
 
 
-def _next_step(command: str, overrides: list[str]) -> str:
-    options = [f"-o {shlex.quote(override)}" for override in overrides]
-    return "Next:\n  " + " \\\n    ".join([command, *options])
+def _path(help: str, metavar: str = "DIR", **settings: Any) -> dict[str, Any]:
+    return {"type": Path, "metavar": metavar, "help": help, **settings}
 
 
-def _same(path: Path, other: Path) -> bool:
-    return path.resolve() == other.resolve()
+def _output(place: Path) -> dict[str, Any]:
+    return _path("directory to write to (default: %(default)s)", default=place)
 
 
+def _count(images: str) -> dict[str, Any]:
+    help = f"take N {images} images, as many of each class (default: all)"
+    return {"type": int, "metavar": "N", "help": help}
+
+
+_CIFAR10, _DIGITS = Path("dataset/cifar10"), Path("dataset/digits")
 _DATA_SETS = {
     "cifar10": _DataSet(
         "write CIFAR-10, or a balanced subset of it, as images",
-        _add_cifar10_arguments,
-        _prepare_cifar10,
+        {
+            "--archive": _path(
+                "cifar-10-python.tar.gz, or a subset in the same form (default: download it)",
+                "FILE",
+            ),
+            "--output": _output(_CIFAR10),
+            "--train-images": _count("training"),
+            "--val-images": _count("test"),
+        },
+        _train_shipped,
+        _CIFAR10,
     ),
     "digits": _DataSet(
         "write scikit-learn's 1,797 handwritten digits as images; needs no download",
-        _add_digits_arguments,
-        _prepare_digits,
+        {"--output": _output(_DIGITS)},
+        _train_shipped,
+        _DIGITS,
     ),
     "folder": _DataSet(
-        "write the label lists of a folder of your own images, and a config to fine-tune on them",
-        _add_folder_arguments,
-        _prepare_folder,
+        "write the label lists of a directory of your own images, and a config to fine-tune on "
+        "them",
+        {
+            "root": _path(
+                "directory with a sub-directory of images per class, or with these in train/ and "
+                "in val/",
+                "ROOT",
+            ),
+            "--model": {
+                "default": "ECA_ResNet50",
+                "metavar": "NAME",
+                "help": "network of the config (default: %(default)s)",
+            },
+            "--val": {
+                "type": float,
+                "default": 0.2,
+                "metavar": "SHARE",
+                "dest": "val_share",
+                "help": "share of each class for validation if ROOT has no val/ (default: "
+                "%(default)s)",
+            },
+            "--seed": {
+                "type": int,
+                "default": 0,
+                "help": "random seed of that split (default: %(default)s)",
+            },
+            "--output": _path("directory for the lists and the config (default: ROOT)"),
+        },
+        _fine_tune,
     ),
     "imagenet": _DataSet(
-        "write the label lists of an ILSVRC2012 folder, or of a subset of its classes",
-        _add_imagenet_arguments,
-        _prepare_imagenet,
+        "write the label lists of ILSVRC2012, or of a subset of its classes",
+        {
+            "root": _path("ImageNet directory, with train/ and val/", "ROOT"),
+            "--output": _path("directory for the lists (default: ROOT)"),
+            "--devkit": _path(
+                "unpacked ILSVRC2012_devkit_t12, for validation images that are not in class "
+                "directories (default: the one in ROOT)"
+            ),
+        },
+        _train_imagenet,
+        Path("dataset/ILSVRC2012"),
     ),
 }
 

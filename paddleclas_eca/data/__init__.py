@@ -1,17 +1,20 @@
-"""Data sets written in the form that PaddleClas reads: images and label lists."""
+"""Data sets in the form that PaddleClas reads: images and label lists."""
 
-from .cifar10 import Cifar10Summary, prepare_cifar10
-from .digits import DigitsSummary, prepare_digits
-from .folder import FolderSummary, prepare_folder
-from .imagenet import ImageNetSummary, prepare_imagenet
+from __future__ import annotations
 
-__all__ = [
-    "Cifar10Summary",
-    "DigitsSummary",
-    "FolderSummary",
-    "ImageNetSummary",
-    "prepare_cifar10",
-    "prepare_digits",
-    "prepare_folder",
-    "prepare_imagenet",
-]
+from typing import Any
+
+from ..lazy import import_lazily
+
+_LAZY = {
+    "PreparedDataset": ".prepared",
+    "prepare_cifar10": ".cifar10",
+    "prepare_digits": ".digits",
+    "prepare_folder": ".folder",
+    "prepare_imagenet": ".imagenet",
+}
+__all__ = [*_LAZY]
+
+
+def __getattr__(name: str) -> Any:
+    return import_lazily(__name__, _LAZY, name)

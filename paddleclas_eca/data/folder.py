@@ -1,44 +1,33 @@
-"""Label lists, class names and a config for a folder of one's own images."""
+"""Label lists, class names and a config for a directory of one's own images."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
-import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..configs import FOLDER, resource_root
-from ..errors import UserError
-from .image_files import ENDINGS
-from .lists import label_list, write_dataset
+from ..errors import UserError, excerpt
+from ..models import check_model
+from .class_folders import (
+    ENDINGS,
+    SPLITS,
+    Classes,
+    Directory,
+    find_splits,
+    read_classes,
+    read_directory,
+)
+from .prepared import PreparedDataset, label_names, write_dataset
 
 # The recipe that configs are made of.
 TEMPLATE = "finetune/ECA_ResNet50"
-_SPLITS = ("train", "val")
 
-
-class FolderSummary(NamedTuple):
-    """What :func:`prepare_folder` found and wrote.
-
-    Attributes:
-        root: the folder, PaddleClas's ``image_root``.
-        classes: the names of the classes, in the order of their labels.
-        train_images: number of training images.
-        val_images: number of validation images.
-        config: the config that trains on them.
-        warnings: what is there and looks unintended, for people.
-        written: number of files that were written; 0 where all were there.
-    """
-
-    root: Path
-    classes: tuple[str, ...]
-    train_images: int
-    val_images: int
-    config: Path
-    warnings: tuple[str, ...]
-    written: int
+# Paths of images, by class.
+_Images = Mapping[str, "list[str]"]
 
 
 def prepare_folder(
@@ -49,133 +38,125 @@ def prepare_folder(
     seed: int = 0,
     output: Path | None = None,
     overwrite: bool = False,
-) -> FolderSummary:
-    """Write what PaddleClas needs to train on a folder of images sorted into classes.
+) -> PreparedDataset:
+    """Write label lists, class names and a config for images that are sorted into classes.
 
-    The folder holds a sub-folder per class, or ``train`` and ``val`` with these in both. In the
-    first case a share of each class is drawn for validation. The label of a class is the index
-    of its folder by name. No image is opened.
+    The directory has a sub-directory per class, or ``train`` and ``val`` with one per class in
+    both. In the first case a share of each class is drawn for validation. The label of a class is
+    the index of its directory by name. No image is opened.
 
     Args:
-        root: the folder of images.
+        root: the directory of images.
         model: the network of the config, one of :func:`paddleclas_eca.list_models`.
-        val_share: share of each class for validation, above 0 and below 1; at least one image
-            of a class, and at least one remains for training.
+        val_share: share of each class for validation, above 0 and below 1. At least one image of
+            a class is for validation, and at least one for training.
         seed: of the draw.
         output: where to write ``train_list.txt``, ``val_list.txt``, ``label_list.txt`` and
             ``<model>.yaml``; ``root`` by default.
-        overwrite: replace files that are there with other content.
+        overwrite: replace existing files that have other content.
 
     Raises:
-        UserError: ``root`` does not have that form, ``val_share`` is no such share, files are
-            there with other content and ``overwrite`` is not set, or they cannot be written.
+        UserError: ``root`` does not have that form, there is no such model, ``val_share`` is out
+            of range, existing files have other content and ``overwrite`` is not set, or files
+            cannot be written.
     """
+    check_model(model)
     if not 0 < val_share < 1:
-        raise UserError(f"--val {val_share:g} should be above 0 and below 1, such as 0.2")
-    found = _list_classes(root)
-    if {name.lower() for name in found} >= set(_SPLITS):
-        splits, warnings = _read_splits(root)
+        raise UserError(f"--val {val_share:g}: expected a share above 0 and below 1, such as 0.2")
+    if not root.is_dir():
+        raise UserError(
+            f"{root} is not a directory. Give the directory that has a directory per class"
+        )
+    top = read_directory(root)
+    names = find_splits(top.directories)
+    warnings: list[str] = []
+    if names:
+        ignored = len(top.directories) - len(names) + len(top.images) + len(top.others)
+        splits = {}
+        for split, name in names.items():
+            found = _read(read_directory(root / name))
+            splits[split] = {c: [f"{name}/{i}" for i in of] for c, of in found.images.items()}
+            ignored += found.ignored
+        warnings = _compare_classes(root / names["val"], splits["train"], splits["val"])
     else:
-        splits, warnings = _draw_splits(root, found, val_share, seed), ()
+        found = _read(top)
+        splits, ignored = _draw(root, found.images, val_share, seed), found.ignored
     classes = sorted(splits["train"])
     if len(classes) < 2:
         raise UserError(
-            f"{root} holds one class, {classes[0]}; a classifier needs two. Give the folder that "
-            f"holds a folder per class"
+            f"{root} has one class, {classes[0]}; a classifier needs two. Give the directory that "
+            f"has a directory per class"
         )
-    labels = {name: label for label, name in enumerate(classes)}
     lines = {
-        split: [f"{image} {labels[name]}" for name in sorted(images) for image in images[name]]
-        for split, images in splits.items()
+        split: [
+            f"{image} {label}"
+            for label, name in enumerate(classes)
+            for image in splits[split].get(name, [])
+        ]
+        for split in SPLITS
     }
     output = output or root
-    example = next(image for images in splits["val"].values() for image in images)
+    example = lines["val"][0].rpartition(" ")[0]
     config = _config(root, output, model, len(classes), example)
-    files = {f"{split}_list.txt": label_list(lines[split]) for split in _SPLITS}
-    files["label_list.txt"] = label_list(f"{label} {name}" for name, label in labels.items())
-    files[f"{model}.yaml"] = config.encode("utf-8")
-    written = write_dataset(output, files, overwrite=overwrite)
-    return FolderSummary(
-        root=root,
-        classes=tuple(classes),
-        train_images=len(lines["train"]),
-        val_images=len(lines["val"]),
-        config=output / f"{model}.yaml",
-        warnings=tuple(warnings),
-        written=written,
+    files = {**label_names(classes), f"{model}.yaml": config.encode("utf-8")}
+    # Those of the last run.
+    ours = {f"{split}_list.txt" for split in SPLITS}.union(files).intersection(top.others)
+    prepared = write_dataset(
+        root,
+        classes,
+        lines["train"],
+        lines["val"],
+        output=output,
+        files=files,
+        overwrite=overwrite,
+        ignored=ignored - len(ours),
+        warnings=warnings,
     )
+    return dataclasses.replace(prepared, config=output / f"{model}.yaml")
 
 
-def _list_classes(root: Path) -> dict[str, list[str]]:
-    """Images by the sub-folder that they are below, all relative to ``root``."""
-    if not root.is_dir():
-        raise UserError(f"{root} is no folder. Give the folder that holds a folder per class")
-    try:
-        names = sorted(e.name for e in os.scandir(root) if e.is_dir() and e.name[0] != ".")
-        classes = {name: _images_below(root, name) for name in names}
-    except OSError as error:
-        raise UserError(f"{error.filename or root} cannot be read: {error.strerror}") from error
-    classes = {name: images for name, images in classes.items() if images}
-    if not classes:
+def _read(directory: Directory) -> Classes:
+    """The classes in a directory; those without an image are ignored."""
+    found = read_classes(directory)
+    images = {name: paths for name, paths in found.images.items() if paths}
+    if not images:
         raise UserError(
-            f"{root} should hold a folder of images per class, such as {root / 'roses'} with files "
-            f"that end in {', '.join(ENDINGS)}; it holds none"
+            f"{directory.path} should have a directory of images per class, such as "
+            f"{directory.path / 'roses'} with files that end in {', '.join(ENDINGS)}; it has none"
         )
-    return classes
+    return Classes(images, found.ignored + len(found.images) - len(images))
 
 
-def _images_below(root: Path, name: str) -> list[str]:
-    def fail(error: OSError) -> None:
-        raise error
-
-    return sorted(
-        os.path.relpath(os.path.join(folder, file), root).replace(os.sep, "/")
-        for folder, _, files in os.walk(root / name, onerror=fail)
-        for file in files
-        if file.lower().endswith(ENDINGS) and not file.startswith(".")
-    )
-
-
-def _read_splits(root: Path) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
-    splits = {}
-    for split in _SPLITS:
-        classes = _list_classes(root / split)
-        splits[split] = {n: [f"{split}/{i}" for i in images] for n, images in classes.items()}
-    unknown = sorted(set(splits["val"]) - set(splits["train"]))
+def _compare_classes(val_directory: Path, train: _Images, val: _Images) -> list[str]:
+    unknown = sorted(set(val) - set(train))
     if unknown:
         raise UserError(
-            f"{root / 'val'} holds classes that train/ does not: {_excerpt(unknown)}. Remove them, "
-            f"or add their training images"
+            f"{val_directory} has classes that train/ lacks: {excerpt(unknown)}. Remove them, or "
+            f"add their training images"
         )
-    missing = sorted(set(splits["train"]) - set(splits["val"]))
-    warnings = [f"{root / 'val'} has no images of {_excerpt(missing)}."] if missing else []
-    return splits, warnings
+    missing = sorted(set(train) - set(val))
+    return [f"{val_directory} has no images of {excerpt(missing)}."] if missing else []
 
 
-def _draw_splits(
-    root: Path, classes: Mapping[str, list[str]], val_share: float, seed: int
-) -> dict[str, dict[str, list[str]]]:
-    lonely = [name for name, images in classes.items() if len(images) < 2]
-    if lonely:
+def _draw(root: Path, classes: _Images, val_share: float, seed: int) -> dict[str, _Images]:
+    single = [name for name, images in classes.items() if len(images) < 2]
+    if single:
         raise UserError(
-            f"{root} has a single image of {_excerpt(lonely)}, and each class needs one for "
+            f"{root} has a single image of {excerpt(single)}, and each class needs one for "
             f"training and one for validation. Add images, or remove the class"
         )
-    splits: dict[str, dict[str, list[str]]] = {split: {} for split in _SPLITS}
+    splits: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
     for name, images in classes.items():
-        # A generator for each class: a new class leaves the draw of the others as it was.
-        drawn = random.Random(f"{seed} {name}").sample(images, _val_count(len(images), val_share))
+        count = min(max(1, round(len(images) * val_share)), len(images) - 1)
+        # A generator for each class: a new class does not change the draw of the others.
+        drawn = random.Random(f"{seed} {name}").sample(images, count)
         splits["val"][name] = sorted(drawn)
         splits["train"][name] = sorted(set(images) - set(drawn))
     return splits
 
 
-def _val_count(images: int, share: float) -> int:
-    return min(max(1, round(images * share)), images - 1)
-
-
 def _config(root: Path, output: Path, model: str, classes: int, example: str) -> str:
-    """The template with what belongs to these images; its comments stay."""
+    """The template, changed for these images; its comments stay."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -210,8 +191,3 @@ def _limit_topk(config: Any, classes: int) -> None:
     for metrics in config["Metric"].values():
         topk = metrics[0]["TopkAcc"]["topk"]
         topk[:] = sorted({min(classes, k) for k in topk})
-
-
-def _excerpt(names: Iterable[str] | Sequence[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,4 +1,4 @@
-"""Images that a user names on the command line, and their classes where these are known."""
+"""Images that a user names on the command line, and their classes if these are known."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
+from .class_folders import ENDINGS, images_below
 from .label_lists import read_list, require_images
-
-ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
 class ImageFile(NamedTuple):
-    """An image, and its class: a label, the name of a folder, or None where it is not known."""
+    """An image, and its class: a label, a name, or None if it is not known."""
 
     path: str
     label: int | str | None
 
 
 def listed_images(file: str, root: str) -> list[ImageFile]:
-    """The images of a label list of PaddleClas's, a line ``path/of/image.jpg 3`` per image.
+    """The images in a label list of PaddleClas, with a line ``path/of/image.jpg 3`` per image.
 
     Args:
         file: the list.
-        root: the folder that its paths are relative to.
+        root: the directory that its paths are relative to.
 
     Raises:
         UserError: it cannot be read, or images are missing.
@@ -37,14 +36,13 @@ def listed_images(file: str, root: str) -> list[ImageFile]:
 
 
 def find_images(words: Sequence[str]) -> list[ImageFile]:
-    """The images that are meant, in the order given; those of a folder by name.
+    """The images that files, directories and patterns name, in this order.
 
-    The class of an image is the name of the sub-folder that it lies in, below the folder that
-    was named. A name that is a whole number is a label.
+    The images in a directory and its sub-directories are sorted by path. Their class is the first
+    sub-directory that they are in; an integer is a label.
 
     Args:
-        words: files, whatever their ending; folders, with all their sub-folders; patterns that
-            the shell left alone.
+        words: files with any ending, directories, and patterns such as ``photos/*.jpg``.
 
     Raises:
         UserError: one of them does not exist, or has no images.
@@ -58,7 +56,7 @@ def find_images(words: Sequence[str]) -> list[ImageFile]:
             what = "holds no image" if exists else "does not exist"
             if glob.has_magic(word) and not exists:
                 what = "matches no image"
-            raise UserError(f"{word} {what} (images of a folder end in {', '.join(ENDINGS)})")
+            raise UserError(f"{word} {what} (images in directories end in {', '.join(ENDINGS)})")
         found += images
     return found
 
@@ -66,15 +64,12 @@ def find_images(words: Sequence[str]) -> list[ImageFile]:
 def _images_at(path: str) -> list[ImageFile]:
     if not os.path.isdir(path):
         return [ImageFile(path, None)]
-    files = sorted(os.path.join(folder, n) for folder, _, names in os.walk(path) for n in names)
     images = []
-    for file in files:
-        # Hidden ones are no photos: macOS leaves ._NAME.jpg beside NAME.jpg.
-        if file.lower().endswith(ENDINGS) and not os.path.basename(file).startswith("."):
-            folders = Path(os.path.relpath(file, path)).parts[:-1]
-            images.append(ImageFile(file, _label(folders[0]) if folders else None))
+    for image in images_below(Path(path))[0]:
+        name, separator, _ = image.partition("/")
+        images.append(ImageFile(os.path.join(path, image), _label(name) if separator else None))
     return images
 
 
-def _label(folder: str) -> int | str:
-    return int(folder) if folder.isascii() and folder.isdigit() else folder
+def _label(name: str) -> int | str:
+    return int(name) if name.isascii() and name.isdigit() else name

@@ -1,4 +1,4 @@
-"""Curves of training runs: losses, accuracies and learning rates against epochs."""
+"""Curves of training runs: losses, accuracies and learning rates by epoch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,11 +15,9 @@ from .style import PALETTE, new_figure, save
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..hosts.paddleclas.training_log import TrainingLog
-
-# A colour for each.
+# One colour per run.
 MOST_RUNS = len(PALETTE)
-# The curves of a log, what they are called, and how they are drawn.
+# The curves of a log, their labels, and their line styles.
 _KINDS = {
     "evaluation": ("validation", "-"),
     "train": ("training", "--"),
@@ -28,14 +27,36 @@ _LOSS = "loss"
 # Losses that differ by more than this factor are drawn on a logarithmic scale.
 _WIDE = 50
 _ACCURACY = re.compile(r"(.*)top(\d+)")
-# With so few points a line has dots: one alone were no line at all.
+# A line of so few points has markers: a single point would be invisible.
 _FEW = 20
-# Characters of a legend side by side.
+# Characters in a row of the legend.
 _WIDTH = 90
 
 
+@dataclass
+class TrainingLog:
+    """The curves of a run, each in the order of training.
+
+    Attributes:
+        train: averages over the training steps of an epoch, by epoch and name; over the steps
+            since then if the run was resumed within the epoch.
+        evaluation: averages over the validation set.
+        averaged: the same for the averaged weights (EMA).
+        learning_rates: one for each optimizer, by completed epochs, a fraction.
+    """
+
+    train: dict[int, dict[str, float]] = field(default_factory=dict)
+    evaluation: dict[int, dict[str, float]] = field(default_factory=dict)
+    averaged: dict[int, dict[str, float]] = field(default_factory=dict)
+    learning_rates: dict[float, tuple[float, ...]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether it has any value."""
+        return bool(self.train or self.evaluation or self.averaged or self.learning_rates)
+
+
 class Run(NamedTuple):
-    """A run, and what it is called in the picture."""
+    """A run, and its name in the legend."""
 
     name: str
     log: TrainingLog
@@ -57,10 +78,21 @@ def draw_curves(runs: Sequence[Run], path: str | Path) -> list[Path]:
     return save(curves_figure(runs), path, few_colours=True)
 
 
-def curves_figure(runs: Sequence[Run]) -> Figure:
-    """The figure of :func:`draw_curves`: panels of loss, accuracies and learning rate.
+def run_names(files: Sequence[Path]) -> list[str]:
+    """Names for runs: the parts in which the paths of their logs differ; for one, its directory."""
+    if len(files) == 1:
+        return ["/".join(files[0].resolve().parent.parts[-2:]).lstrip("/")]
+    parts = [file.resolve().parts for file in files]
+    for end in (0, -1):
+        while len({p[end] for p in parts}) == 1 and min(map(len, parts)) > 1:
+            parts = [p[:-1] if end else p[1:] for p in parts]
+    return ["/".join(p) for p in parts]
 
-    A panel is left out where no run has a value for it.
+
+def curves_figure(runs: Sequence[Run]) -> Figure:
+    """The figure of :func:`draw_curves`: panels for loss, accuracies and learning rate.
+
+    Panels without a value are omitted.
     """
     metrics = _metrics(runs)
     count = len(metrics) + any(run.log.learning_rates for run in runs)
@@ -91,7 +123,7 @@ def curves_figure(runs: Sequence[Run]) -> Figure:
 
 
 def _metrics(runs: Sequence[Run]) -> dict[str, str]:
-    """Names of what the runs have values of, in the order of the panels, and their titles."""
+    """The titles of the panels, in order, by the name of the metric."""
     found = {
         name
         for run in runs
@@ -102,7 +134,7 @@ def _metrics(runs: Sequence[Run]) -> dict[str, str]:
     titles = {_LOSS: "Loss"} if _LOSS in found else {}
     accuracies = filter(None, map(_ACCURACY.fullmatch, found))
     for match in sorted(accuracies, key=lambda match: (match[1], int(match[2]))):
-        # Where several networks are trained together, their name stands before.
+        # The name of the network is first if several are trained together.
         of_what = match[1].strip("_ ")
         titles[match[0]] = f"Top-{match[2]} accuracy{of_what and f' ({of_what})'}"
     return titles
@@ -120,7 +152,7 @@ def _plot(panel: Any, points: dict[Any, float], few: int, **style: Any) -> None:
 
 
 def _scale(panel: Any) -> None:
-    """A logarithmic scale where losses differ much: on another, the largest hides the others."""
+    """A logarithmic scale if losses differ much: on a linear one, the largest hides the others."""
     losses = [y for line in panel.get_lines() for y in line.get_ydata() if math.isfinite(y)]
     if losses and min(losses) > 0 and max(losses) > _WIDE * min(losses):
         panel.set_yscale("log")
@@ -133,7 +165,7 @@ def _draw_learning_rates(panel: Any, runs: Sequence[Run]) -> None:
     panel.set_title("Learning rate", loc="left")
     for index, (run, colour) in enumerate(zip(runs, PALETTE)):
         rates = run.log.learning_rates
-        # Runs that are compared often have the same: those below are wider, and stay seen.
+        # Runs that are compared often have equal rates: the lower lines are wider, to stay visible.
         width = 1.5 + min(1.5, 6 / len(runs)) * (len(runs) - 1 - index)
         for optimizer in range(max(map(len, rates.values()), default=0)):
             points = {done: r[optimizer] for done, r in rates.items() if optimizer < len(r)}
@@ -141,7 +173,7 @@ def _draw_learning_rates(panel: Any, runs: Sequence[Run]) -> None:
 
 
 def _span(runs: Sequence[Run]) -> tuple[float, float]:
-    """Epochs that were done at the beginning and at the end of what was logged."""
+    """The completed epochs at the beginning and at the end of the logs."""
     ends = [end for run in runs for kind in _KINDS for end in getattr(run.log, kind)]
     ends += [math.ceil(done) for run in runs for done in run.log.learning_rates]
     return max(0, min(ends) - 1), max(1, *ends)
@@ -151,7 +183,7 @@ def _add_legend(figure: Figure, runs: Sequence[Run]) -> None:
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], color=colour, linewidth=3) for colour in PALETTE[: len(runs)]]
-    # Matplotlib reads formulas between dollars, and leaves out what begins with an underscore.
+    # Matplotlib takes text between dollars as formulas, and hides labels that start with "_".
     labels = [textwrap.fill(run.name, _WIDTH).replace("$", r"\$") for run in runs]
     labels = [f" {label}" if label.startswith("_") else label for label in labels]
     for kind, (label, dashes) in _KINDS.items():

@@ -1,7 +1,7 @@
-"""What all pictures have in common: sizes, fonts, colours, and how they are written.
+"""The common style of all figures: sizes, fonts, colours and file formats.
 
-Matplotlib is used through its objects, without pyplot: nothing global is changed, no display
-is needed, and a figure is freed with its last reference. It is imported where it is used.
+Uses Matplotlib without pyplot: no global state, no display, and a figure is freed with its last
+reference.
 """
 
 from __future__ import annotations
@@ -9,24 +9,25 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
+from ..files import write_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which most colour-blind people can tell apart, in an order in which
-# neighbours differ in brightness, too. Without its yellow, which is too pale for a line.
+# Okabe and Ito's palette for colour-blind people, ordered so that neighbours differ in brightness,
+# too, and without its yellow, which is too pale for lines.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-# Pixels per inch of a PNG: 8 inches, the width of a figure by default, are 1,200 pixels, and in a
-# README, which shows 800 of them, 9 points are still 12 pixels high.
+# Pixels per inch of a PNG: a figure of 8 inches has 1,200 pixels. Scaled to 800, as in a README,
+# 9 points are still 12 pixels high.
 DPI = 150
 FORMATS = (".png", ".svg")
 
 _LATIN = "DejaVu Sans"  # comes with Matplotlib
-# Fonts of Chinese systems, for the letters that it lacks, in names of classes and runs.
+# For Chinese names of classes and runs.
 _CHINESE = (
     *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei"),
     *("WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB"),
@@ -47,7 +48,7 @@ _STYLE: dict[str, Any] = {
     "legend.fontsize": 9,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    # Text of an SVG stays text; with a fixed salt the same figure gives the same file.
+    # Text of an SVG stays text; a fixed salt makes the files reproducible.
     "svg.fonttype": "none",
     "svg.hashsalt": "paddleclas_eca",
 }
@@ -55,7 +56,7 @@ _STYLE: dict[str, Any] = {
 
 @contextlib.contextmanager
 def _styled() -> Iterator[None]:
-    """Matplotlib's own defaults and ours, whatever the user's matplotlibrc says."""
+    """Matplotlib's defaults with our style, without the user's matplotlibrc."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -66,10 +67,10 @@ def _styled() -> Iterator[None]:
 
 
 def _fonts() -> list[str]:
-    """The fonts of all text: a letter is drawn in the first that has it."""
+    """The fonts in order of preference, for each letter."""
     from matplotlib.font_manager import fontManager
 
-    # Matplotlib warns of each that is not installed.
+    # Matplotlib warns about each font that is not installed.
     installed = {font.name for font in fontManager.ttflist}
     return [_LATIN, *(name for name in _CHINESE if name in installed)]
 
@@ -104,11 +105,10 @@ def save(figure: Figure, path: str | Path, few_colours: bool = False) -> list[Pa
     """Write a figure as PNG and SVG.
 
     Args:
-        figure: the figure, of :func:`new_figure`.
-        path: of a file, whose suffix ``.png`` or ``.svg`` selects that format alone; without
-            one of these suffixes, both are written, with the suffixes behind ``path``. Its
-            folder is made if it is missing.
-        few_colours: whether 256 are enough, as for lines; a PNG is a third as large then.
+        figure: a figure of :func:`new_figure`.
+        path: a file; the suffix ``.png`` or ``.svg`` selects one format, without it both are
+            written. Missing directories are created.
+        few_colours: whether 256 colours are enough, as for lines; the PNG is a third as large.
 
     Returns:
         The files that were written.
@@ -119,27 +119,23 @@ def save(figure: Figure, path: str | Path, few_colours: bool = False) -> list[Pa
     path = Path(path)
     one = path.suffix.lower() in FORMATS
     files = [path] if one else [path.with_name(path.name + suffix) for suffix in FORMATS]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _styled():
-            for file in files:
-                # Without a date, the same figure gives the same file.
-                if file.suffix.lower() == ".svg":
-                    figure.savefig(file, metadata={"Date": None})
-                elif few_colours:
-                    _save_indexed(figure, file)
-                else:
-                    figure.savefig(file, metadata={"Software": None})
-    except OSError as error:
-        raise UserError(f"the picture cannot be written: {error}") from error
+    with _styled():
+        write_files({file: partial(_draw, figure, few_colours) for file in files})
     return files
 
 
-def _save_indexed(figure: Figure, file: Path) -> None:
+def _draw(figure: Figure, few_colours: bool, file: Path) -> None:
+    # Without date and software, the same figure gives the same file.
+    if file.suffix.lower() == ".svg":
+        figure.savefig(file, metadata={"Date": None})
+        return
+    if not few_colours:
+        figure.savefig(file, metadata={"Software": None})
+        return
     from PIL import Image
 
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
-    with Image.open(drawn) as picture:
-        indexed = picture.convert("RGB").quantize(256)
+    with Image.open(drawn) as image:
+        indexed = image.convert("RGB").quantize(256)
     indexed.save(file, format="png", optimize=True, dpi=(DPI, DPI))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import contextlib
 import itertools
 import os
@@ -8,25 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from paddleclas_eca.cli import prepare
-
-
-@pytest.fixture
-def run_prepare(capsys):
-    """Run ``paddleclas-eca prepare`` with these words, and return what it printed."""
-
-    def run(*words) -> str:
-        parser = argparse.ArgumentParser()
-        prepare.add_arguments(parser)
-        assert prepare.run(parser.parse_args([str(word) for word in words])) == 0
-        return capsys.readouterr().out
-
-    return run
-
 
 @pytest.fixture
 def read_tree():
-    """Content of every file in a folder, by its path in there."""
+    """Content of every file in a directory, by its path in there."""
 
     def read(folder: Path) -> dict[str, bytes]:
         return {

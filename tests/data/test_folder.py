@@ -4,9 +4,7 @@ from collections import Counter
 
 import pytest
 import yaml
-from PIL import Image
 
-from paddleclas_eca import cli
 from paddleclas_eca.configs import find_config, load_yaml
 from paddleclas_eca.data import prepare_folder
 from paddleclas_eca.data.folder import TEMPLATE
@@ -15,19 +13,18 @@ from paddleclas_eca.errors import UserError
 COUNTS = {"daisy": 10, "red rose": 5, "tulip": 2}
 
 
-def make(root, counts, ending=".jpg"):
+def make(root, counts):
     for name, count in counts.items():
         (root / name).mkdir(parents=True)
         for i in range(count):
-            Image.new("RGB", (8, 8), (i, i, i)).save(root / name / f"{name[0]} {i}{ending}")
+            (root / name / f"{name[0]} {i}.jpg").touch()
     return root
 
 
 @pytest.fixture
 def flowers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    make(tmp_path / "flowers", COUNTS)
-    return (tmp_path / "flowers").relative_to(tmp_path)
+    return make(tmp_path / "flowers", COUNTS).relative_to(tmp_path)
 
 
 def entries(path):
@@ -35,8 +32,8 @@ def entries(path):
 
 
 def test_share_of_each_class_is_for_validation(flowers):
-    summary = prepare_folder(flowers)
-    assert summary.classes == ("daisy", "red rose", "tulip")
+    prepared = prepare_folder(flowers)
+    assert prepared.classes == ("daisy", "red rose", "tulip")
     train, val = entries(flowers / "train_list.txt"), entries(flowers / "val_list.txt")
     assert Counter(label for _, label in val) == {"0": 2, "1": 1, "2": 1}
     assert Counter(label for _, label in train + val) == {"0": 10, "1": 5, "2": 2}
@@ -44,36 +41,41 @@ def test_share_of_each_class_is_for_validation(flowers):
     assert len(set(names)) == len(names) == sum(COUNTS.values())
     for name, label in train + val:
         assert (flowers / name).is_file()
-        assert name.split("/")[0] == summary.classes[int(label)]
+        assert name.split("/")[0] == prepared.classes[int(label)]
     assert (flowers / "label_list.txt").read_text() == "0 daisy\n1 red rose\n2 tulip\n"
-    assert (summary.train_images, summary.val_images) == (len(train), len(val))
+    assert (prepared.train_images, prepared.val_images) == (len(train), len(val))
 
 
-def test_draw_is_that_of_the_seed_and_a_new_class_leaves_the_others(flowers):
+def test_split_is_that_of_the_seed_and_a_new_class_does_not_change_the_others(flowers):
     def drawn(**options):
         prepare_folder(flowers, overwrite=True, **options)
         return {name for name, label in entries(flowers / "val_list.txt") if "daisy" in name}
 
     first = drawn()
-    assert drawn() == first
+    # Lists that are there must not change with the version of this package.
+    assert first == {"daisy/d 1.jpg", "daisy/d 6.jpg"}
     assert any(drawn(seed=seed) != first for seed in (1, 2, 3))
     make(flowers, {"aster": 4})
     assert drawn() == first
 
 
-def test_splits_that_are_there_are_kept(tmp_path):
-    make(tmp_path / "train", COUNTS)
-    make(tmp_path / "val", {"daisy": 1, "tulip": 1})
-    summary = prepare_folder(tmp_path)
-    assert (summary.train_images, summary.val_images) == (17, 2)
-    assert [name.split("/")[0] for name, _ in entries(tmp_path / "val_list.txt")] == ["val"] * 2
-    assert "red rose" in summary.warnings[0]
+@pytest.mark.parametrize("names", [("train", "val"), ("Train", "VAL")])
+def test_splits_that_are_there_are_kept(tmp_path, names):
+    make(tmp_path / names[0], COUNTS)
+    make(tmp_path / names[1], {"daisy": 1, "tulip": 1})
+    (tmp_path / "test").mkdir()
+    prepared = prepare_folder(tmp_path)
+    assert (prepared.train_images, prepared.val_images, prepared.ignored) == (17, 2, 1)
+    listed = entries(tmp_path / "val_list.txt")
+    assert listed == [[f"{names[1]}/daisy/d 0.jpg", "0"], [f"{names[1]}/tulip/t 0.jpg", "2"]]
+    assert "red rose" in prepared.warnings[0]
+    assert (tmp_path / load_yaml(prepared.config)["Infer"]["infer_imgs"]).is_file()
 
 
-def test_config_is_the_template_with_what_belongs_to_the_images(flowers):
-    summary = prepare_folder(flowers, model="ECA_MobileNetV2")
-    assert summary.config == flowers / "ECA_MobileNetV2.yaml"
-    written, template = load_yaml(summary.config), load_yaml(find_config(TEMPLATE))
+def test_config_is_the_template_changed_for_the_images(flowers):
+    prepared = prepare_folder(flowers, model="ECA_MobileNetV2")
+    assert prepared.config == flowers / "ECA_MobileNetV2.yaml"
+    written, template = load_yaml(prepared.config), load_yaml(find_config(TEMPLATE))
     expected = yaml.safe_load(yaml.safe_dump(template))
     expected["Global"].update(
         output_dir="./output/flowers/", save_inference_dir="./inference/flowers"
@@ -88,15 +90,17 @@ def test_config_is_the_template_with_what_belongs_to_the_images(flowers):
     expected["Infer"]["PostProcess"].update(topk=3, class_id_map_file="flowers/label_list.txt")
     assert written == expected
     # Comments of the template, which say what the values are.
-    text = summary.config.read_text(encoding="utf-8")
+    text = prepared.config.read_text(encoding="utf-8")
     assert "# for a batch of 64" in text
     assert "images of flowers" in text.splitlines()[0]
 
 
 def test_nothing_is_replaced_unless_asked(flowers):
-    prepare_folder(flowers)
+    assert prepare_folder(flowers).ignored == 0
     config = flowers / "ECA_ResNet50.yaml"
-    assert prepare_folder(flowers).written == 0
+    again = prepare_folder(flowers)
+    # Its own files are not those of anybody else.
+    assert (again.written, again.ignored) == (0, 0)
     config.write_text(config.read_text().replace("epochs: 40", "epochs: 3"))
     with pytest.raises(UserError, match=r"ECA_ResNet50\.yaml.*--overwrite"):
         prepare_folder(flowers)
@@ -104,36 +108,36 @@ def test_nothing_is_replaced_unless_asked(flowers):
     assert prepare_folder(flowers, overwrite=True).written == 1
 
 
+def test_what_is_ignored_is_counted(flowers):
+    make(flowers, {"empty": 0, ".cache": 2})
+    for name in ("a.jpg", "notes.md", "daisy/notes.md", "empty/notes.md", "tulip/.t 1.jpg"):
+        (flowers / name).touch()
+    prepared = prepare_folder(flowers)
+    assert prepared.classes == tuple(COUNTS)
+    assert prepared.ignored == 7
+
+
 @pytest.mark.parametrize(
-    ("counts", "options", "message"),
+    ("counts", "options", "names"),
     [
-        ({}, {}, "holds none"),
-        ({"daisy": 3}, {}, "one class, daisy"),
-        ({"daisy": 3, "tulip": 1}, {}, "a single image of tulip"),
-        (COUNTS, {"val_share": 1.0}, "--val 1 should be above 0 and below 1"),
+        ({}, {}, "images per class"),
+        ({"daisy": 3}, {}, "daisy"),
+        ({"daisy": 3, "tulip": 1}, {}, "tulip"),
+        ({"train/daisy": 2, "train/tulip": 1, "val/dasy": 1}, {}, "val.*dasy"),
+        ({"train/daisy": 2, "val/daisy": 0}, {}, "val"),
+        (COUNTS, {"val_share": 1.0}, "--val 1"),
+        (COUNTS, {"val_share": float("nan")}, "--val nan"),
+        (COUNTS, {"model": "ECA_ResNet5O"}, "ECA_ResNet50"),
     ],
 )
-def test_mistakes(tmp_path, counts, options, message):
+def test_mistakes_are_named_and_nothing_is_written(tmp_path, counts, options, names):
     make(tmp_path, counts)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=names):
         prepare_folder(tmp_path, **options)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_class_of_val_that_train_lacks(tmp_path):
-    make(tmp_path / "train", {"daisy": 1, "tulip": 1})
-    make(tmp_path / "val", {"dasy": 1})
-    with pytest.raises(UserError, match="classes that train/ does not: dasy"):
-        prepare_folder(tmp_path)
-
-
-def test_command_tells_what_comes_next(flowers, capsys):
-    assert cli.main(["prepare", "folder", str(flowers), "--val", "0.5"]) == 0
-    printed = capsys.readouterr().out
-    assert "9 training and 8 validation images of 3 classes" in printed
-    assert "paddleclas-eca train -c flowers/ECA_ResNet50.yaml" in printed
-    assert cli.main(["prepare", "folder", "nowhere"]) == 1
-    assert "nowhere is no folder" in capsys.readouterr().err
-    assert cli.main(["prepare", "folder", str(flowers), "--model", "ECA_ResNet5O"]) == 1
-    assert "Did you mean ECA_ResNet50" in capsys.readouterr().err
+def test_a_directory_that_is_missing(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        prepare_folder(tmp_path / "nowhere")

@@ -1,16 +1,22 @@
-"""What the pictures of training runs show, against the logs they are drawn from."""
+"""What the figures of training runs show, against the logs they are drawn from."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.hosts.paddleclas.training_log import TrainingLog
-from paddleclas_eca.visualize.curves import Run, curves_figure, draw_curves
+from paddleclas_eca.visualize.curves import (
+    Run,
+    TrainingLog,
+    curves_figure,
+    draw_curves,
+    run_names,
+)
 from paddleclas_eca.visualize.style import PALETTE
 
 
@@ -148,7 +154,25 @@ def test_both_formats_are_valid_and_the_same_each_time(tmp_path):
     assert {"Loss", "Top-1 accuracy", "Learning rate", "运行", "b", "training"} <= set(text)
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_a_figure_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="the picture cannot be written.*file"):
+    with pytest.raises(UserError, match="file/curves.png"):
         draw_curves([run("a")], tmp_path / "file" / "curves.png")
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a/ECA_ResNet18/train.log"], ["a/ECA_ResNet18"]),
+        (["a/R/train.log", "b/R/train.log"], ["a", "b"]),
+        (["a/R18/train.log", "a/R50/train.log"], ["R18", "R50"]),
+        (["a/R/train.log", "a/R/old.log"], ["train.log", "old.log"]),
+    ],
+)
+def test_runs_are_named_by_the_parts_in_which_their_paths_differ(files, names):
+    assert run_names([Path("/out") / file for file in files]) == names
+
+
+def test_names_of_runs_differ_even_if_one_is_above_the_other():
+    files = ["/out/train.log", "/out/b/train.log", "/out/b/R/train.log"]
+    assert len(set(run_names(list(map(Path, files))))) == 3

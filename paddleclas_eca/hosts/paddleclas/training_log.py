@@ -1,14 +1,20 @@
-"""What PaddleClas's training log says, per epoch: losses, metrics and learning rates."""
+"""PaddleClas's training logs: losses, metrics and learning rates of each epoch."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from ...errors import UserError
+from ...visualize.curves import TrainingLog
+
+# What the trainer writes, and what the launcher of several processes does.
+_FILES = ("train.log", "workerlog.0")
+
 # PaddleClas writes these numbers with a fixed count of decimals. A number that was cut off with
-# its line has fewer, and is not taken for another one.
+# its line has fewer, and is ignored.
 _NUMBER = r"-?(?:\d+\.\d{5}(?!\d)|nan|inf)"
 _STEP = re.compile(r"\[Train\]\[Epoch (\d+)/\d+\]\[Iter: (\d+)/(\d+)\](lr\(.*)")
 # One for each optimizer.
@@ -17,39 +23,46 @@ _AVERAGE = re.compile(r"\[(Train|Eval)\]\[Epoch (\d+)(?:/\d+)?\]\[Avg\](.*)")
 _VALUE = re.compile(rf"([^\s:,\[\]]+): ({_NUMBER})")
 # Follows the evaluation of the averaged weights, in all versions.
 _AVERAGED = re.compile(r"\[Eval\]\[Epoch (\d+)\]\[best metric ema: ")
-# Our own, of host/training.py. The steps that follow are counted from 0.
+# Our own line. The steps that follow are counted from 0.
 _RESUMED = re.compile(r"resumed after (\d+) epochs(?: and (\d+) steps)?;")
 _TRAIN = "Train"
 
 
-@dataclass
-class TrainingLog:
-    """The curves of a run, each in the order of training.
+def find_training_logs(path: Path) -> list[Path]:
+    """The log files of the runs in a directory, or the file itself.
 
-    Attributes:
-        train: averages over the training steps of an epoch, by epoch and name. After a run was
-            resumed within an epoch, they are over the steps since then.
-        evaluation: those over the validation set.
-        averaged: those of the averaged weights (EMA).
-        learning_rates: one for each optimizer, by epochs that were done when they were logged,
-            a fraction.
+    Raises:
+        UserError: there are none.
     """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"no log at {path}: give an output directory of training, or its log")
+    for name in _FILES:
+        found = sorted(file for file in path.rglob(name) if file.is_file())
+        if found:
+            return found
+    raise UserError(f"{path} has no training log: no {' or '.join(_FILES)} in it or below")
 
-    train: dict[int, dict[str, float]] = field(default_factory=dict)
-    evaluation: dict[int, dict[str, float]] = field(default_factory=dict)
-    averaged: dict[int, dict[str, float]] = field(default_factory=dict)
-    learning_rates: dict[float, tuple[float, ...]] = field(default_factory=dict)
 
-    def __bool__(self) -> bool:
-        """Whether it has anything."""
-        return bool(self.train or self.evaluation or self.averaged or self.learning_rates)
+def open_training_log(file: Path) -> TrainingLog:
+    """Read a log file, see :func:`read_training_log`.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with open(file, encoding="utf-8", errors="replace") as lines:
+            return read_training_log(lines)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def read_training_log(lines: Iterable[str]) -> TrainingLog:
-    """Read a log of PaddleClas 2.4 to develop; other lines, and broken ones, are passed over.
+    """Read a log of PaddleClas 2.4 to develop; other lines, and incomplete ones, are ignored.
 
-    A run that went on from a checkpoint, or was begun anew, appends to its log: what was trained
-    again replaces what came after that point.
+    A run that resumes from a checkpoint or restarts appends to its log: what it trains again
+    replaces what came after that point.
     """
     log = TrainingLog()
     steps_per_epoch = 0
@@ -88,7 +101,7 @@ def read_training_log(lines: Iterable[str]) -> TrainingLog:
 
 
 def _forget(log: TrainingLog, epoch: int, done: float) -> None:
-    """Drop what a run that stands at ``done`` epochs trains again."""
+    """Drop what a run that is at ``done`` epochs trains again."""
     curves: list[tuple[dict[Any, Any], float]] = [(log.learning_rates, done)]
     curves += [(curve, epoch) for curve in (log.train, log.evaluation, log.averaged)]
     for curve, point in curves:

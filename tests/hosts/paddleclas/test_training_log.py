@@ -1,6 +1,7 @@
-"""The curves that are read from logs: from real ones, which all PaddleClas wrote of the same run.
+"""Curves from training logs, among them real ones of the same run in all versions of PaddleClas.
 
-It was stopped in its second epoch and went on: after two of three steps, in 2.5 after the third.
+The run was stopped in its second epoch and resumed: after two of three steps, or after all three
+in 2.5.
 """
 
 from __future__ import annotations
@@ -10,10 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from paddleclas_eca.hosts.paddleclas.training_log import TrainingLog, read_training_log
+from paddleclas_eca.errors import UserError
+from paddleclas_eca.hosts.paddleclas.training_log import (
+    find_training_logs,
+    open_training_log,
+    read_training_log,
+)
+from paddleclas_eca.visualize.curves import TrainingLog
 
 LOGS = Path(__file__).parent / "training_logs"
-VERSIONS = [file.stem for file in sorted(LOGS.iterdir())]
+VERSIONS = ["2.4.2", "2.5", "develop"]
 
 
 def lines_of(version: str) -> list[str]:
@@ -39,10 +46,6 @@ def ema(epoch: int) -> str:
     return f"ppcls INFO: [Eval][Epoch {epoch}][best metric ema: 0.5]\n"
 
 
-def test_there_is_a_log_of_each_version():
-    assert VERSIONS == ["2.4.2", "2.5", "develop"]
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 def test_logs_of_all_versions(version):
     log = read_training_log(lines_of(version))
@@ -58,8 +61,8 @@ def test_logs_of_all_versions(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_learning_rates_stand_where_they_were_reached(version):
-    """Also those after the run was resumed within an epoch, where steps count from 0 again."""
+def test_learning_rates_are_at_the_epochs_that_reached_them(version):
+    """Also after the run was resumed within an epoch, where steps count from 0 again."""
     rates = read_training_log(lines_of(version)).learning_rates
     assert list(rates) == pytest.approx([n / 3 for n in range(1, 10)])
     # The warm-up's three steps, then the cosine of the config over six.
@@ -69,7 +72,7 @@ def test_learning_rates_stand_where_they_were_reached(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_log_that_goes_on_is_read_at_any_time(version):
+def test_a_growing_log_is_read_at_any_time(version):
     """Cut off anywhere, it gives no value that the whole log does not have."""
     lines = lines_of(version)
     text = "".join(lines)
@@ -93,7 +96,7 @@ def test_what_is_trained_again_replaces_what_was():
     assert log.learning_rates == {0.5: (0.1,), 1.0: (0.1,), 1.5: (0.2,)}
 
 
-def test_of_runs_one_after_another_the_last_stands():
+def test_the_last_of_several_runs_counts():
     log = read_training_log([step(1, 0), train(1, 3.0), evaluated(1, 0.1), step(1, 0), train(1, 2)])
     assert log == TrainingLog(
         train={1: {"top1": 0.5, "loss": 2.0}}, evaluation={}, learning_rates={0.5: (0.1,)}
@@ -113,7 +116,7 @@ def test_a_learning_rate_of_each_optimizer():
     assert read_training_log([two]).learning_rates == {0.5: (0.1, 0.005)}
 
 
-def test_broken_and_foreign_lines_are_passed_over():
+def test_incomplete_and_foreign_lines_are_ignored():
     foreign = [
         "epoch 1: loss 0.3, top1: 0.50000\n",
         "[Summary][Epoch 1/9] train loss: 2.33276, top1: 0.13542; eval top1: 0.12500\n",
@@ -136,8 +139,24 @@ def test_a_run_that_diverged():
     assert log.train[1]["top1"] == 0.1 and math.isnan(log.train[1]["loss"])
 
 
+def test_log_files_are_found(tmp_path):
+    for name in ("a/ECA/train.log", "b/train.log", "b/other.log", "c/workerlog.0", "d/e.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(train(1, 2.0))
+    (tmp_path / "f" / "train.log").mkdir(parents=True)
+    assert find_training_logs(tmp_path) == [tmp_path / "a/ECA/train.log", tmp_path / "b/train.log"]
+    assert find_training_logs(tmp_path / "c") == [tmp_path / "c" / "workerlog.0"]
+    assert find_training_logs(tmp_path / "d/e.txt") == [tmp_path / "d/e.txt"]
+    assert open_training_log(tmp_path / "d/e.txt").train[1]["loss"] == 2.0
+    for name in ("nowhere", "d", "f"):
+        with pytest.raises(UserError, match=str(tmp_path / name)):
+            find_training_logs(tmp_path / name)
+    with pytest.raises(UserError, match=r"f/train\.log"):
+        open_training_log(tmp_path / "f" / "train.log")
+
+
 def test_long_logs_are_read():
-    """Those of ImageNet have tens of thousands of steps, which must not be compared in pairs."""
+    """ImageNet has tens of thousands of steps: comparing them in pairs would not end."""
     epochs, steps = 20, 500
     log = read_training_log(step(e, i, steps) for e in range(1, epochs + 1) for i in range(steps))
     assert len(log.learning_rates) == epochs * steps
