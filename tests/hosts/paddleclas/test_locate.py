@@ -156,7 +156,7 @@ def test_a_wheel_without_trainer(bare):
     assert found == PaddleClas("paddleclas.ppcls", wheel, "installed wheel", "9.9")
     assert not found.can_train
     with pytest.raises(UserError) as error:
-        found.require_trainer()
+        found.check_trainer()
     assert str(error.value).startswith(f"PaddleClas 9.9 in {wheel} has no trainer")
     assert str(error.value).endswith(HOW_TO_GET_A_TRAINER)
 
@@ -164,7 +164,7 @@ def test_a_wheel_without_trainer(bare):
 def test_a_trainer_is_required_and_there(bare):
     make_wheel(bare)
     assert find_paddleclas().can_train
-    find_paddleclas().require_trainer()
+    find_paddleclas().check_trainer()
 
 
 def test_a_module_that_it_lacks(bare):
@@ -244,7 +244,7 @@ for place in (paddleclas.ppcls.arch, paddleclas.ppcls.arch.backbone):
 assert "ppcls" not in sys.modules
 from paddleclas_eca.hosts.paddleclas.compat import patches_in_force
 print(ppcls.version, [patch.name for patch in patches_in_force()])
-ppcls.require_trainer()
+ppcls.check_trainer()
 """
 
 

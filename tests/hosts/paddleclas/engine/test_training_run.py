@@ -1,25 +1,31 @@
-"""Runs that are interrupted end as if they had not been."""
+"""Runs that are interrupted end with the weights of a run that is not."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import logging
 import os
 import random
+import shutil
 import signal
+import time
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
 import pytest
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.hosts.paddleclas import session as host
-from paddleclas_eca.hosts.paddleclas.engine import training_run as training
+from paddleclas_eca.hosts.paddleclas import session
+from paddleclas_eca.hosts.paddleclas.engine import training_run
 from paddleclas_eca.training import checkpoints
 from paddleclas_eca.training.signals import EXIT_CODE
 
 EPOCHS = 3
 STEPS = 4
-# What draws random numbers: order and augmentation of the images, mixing of a batch, dropout.
+# All that draws random numbers: order and augmentation of the images, Mixup, dropout.
 RANDOM = {
     "Global.epochs": EPOCHS,
     "Arch.dropout": 0.5,
@@ -41,47 +47,66 @@ RANDOM = {
     "Optimizer.lr.warmup_epoch": 2,
     "Metric.Train": [],
 }
+AUTO = {"Global.checkpoints": "auto"}
 
 
-@pytest.fixture
-def train(make_engine, ppcls, tmp_path):
-    """Train in a folder, interrupted where ``interrupt(engine)`` says; returns the run's folder.
+@pytest.fixture(scope="module")
+def train_in(ppcls, engine_in):
+    """Train in a directory, as a new process would; returns the directory of the checkpoints.
 
-    ``prepare(engine)`` changes the engine without interrupting it.
+    ``prepare(engine)`` changes the engine. With ``stops``, that has to stop the run.
     """
 
-    def run(name, changes=None, interrupt=None, prepare=None):
-        changes = {**RANDOM, **(changes or {}), "Global.output_dir": str(tmp_path / name)}
-        # As in a new process: other random numbers were drawn, and names start anew.
+    def run(folder, changes=None, prepare=None, stops=False):
+        # A new process has drawn other random numbers, and names of parameters start at 0.
         paddle.seed(random.randrange(1 << 30))
         with paddle.utils.unique_name.guard():
-            engine = make_engine(changes)
-            folder = host.run_folder(ppcls, engine.config)
+            engine = engine_in(folder, {**RANDOM, **(changes or {})})
             if prepare is not None:
                 prepare(engine)
-            if interrupt is None:
+            if stops:
+                with pytest.raises(SystemExit) as stopped:
+                    engine.train()
+                assert stopped.value.code == EXIT_CODE
+            else:
                 engine.train()
-                return folder
-            interrupt(engine)
-            with pytest.raises(SystemExit) as stopped:
-                engine.train()
-        assert stopped.value.code == EXIT_CODE
-        return folder
+        return session.run_folder(ppcls, engine.config)
 
     return run
 
 
+@pytest.fixture
+def train(train_in, tmp_path):
+    return partial(train_in, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(train_in, tmp_path_factory):
+    """A run that was not interrupted; tests only read it."""
+    return train_in(tmp_path_factory.mktemp("whole"))
+
+
+def saved(folder, name="latest"):
+    return {e: (folder / f"{name}{e}").read_bytes() for e in (".pdparams", ".pdopt", ".pdstates")}
+
+
 def ask_to_stop():
+    """Send SIGTERM to this process, and wait until the run has noted it."""
+    noted = []
+    logger = logging.getLogger("ppcls")
+    handler = logging.Handler()
+    handler.emit = lambda record: noted.append("SIGTERM" in record.getMessage())
+    logger.addHandler(handler)
     os.kill(os.getpid(), signal.SIGTERM)
-    # The thread that takes the signal needs its turn.
-    while not training.TrainingRun.current._stop._asked.wait(0.01):
-        pass
+    while not any(noted):
+        time.sleep(0.001)
+    logger.removeHandler(handler)
 
 
 def at_step(number):
     """Ask to stop during this step, counted over all epochs."""
 
-    def interrupt(engine):
+    def prepare(engine):
         optimizer = engine.optimizer[0]
         step, done = optimizer.step, []
 
@@ -93,13 +118,13 @@ def at_step(number):
 
         optimizer.step = counted
 
-    return interrupt
+    return prepare
 
 
 def at_evaluation(number):
     """Ask to stop during this evaluation."""
 
-    def interrupt(engine):
+    def prepare(engine):
         evaluate, done = engine.eval_func, []
 
         def counted(*args):
@@ -110,125 +135,169 @@ def at_evaluation(number):
 
         engine.eval_func = counted
 
-    return interrupt
+    return prepare
 
 
-def saved(folder, name="latest"):
-    return {e: (folder / f"{name}{e}").read_bytes() for e in (".pdparams", ".pdopt", ".pdstates")}
-
-
-AUTO = {"Global.checkpoints": "auto"}
-INTERRUPTIONS = {
-    "first step": at_step(1),
-    "within the first epoch": at_step(2),
+MOMENTS = {
+    "within an epoch": at_step(2),
     "last step of an epoch": at_step(STEPS),
-    "within a later epoch": at_step(STEPS + 3),
     "evaluation": at_evaluation(1),
     "last evaluation": at_evaluation(EPOCHS),
 }
 
 
-@pytest.mark.parametrize("moment", INTERRUPTIONS)
-def test_a_resumed_run_ends_with_the_same_weights(train, moment):
-    whole = saved(train("whole"))
-    folder = train("interrupted", interrupt=INTERRUPTIONS[moment])
-    train("interrupted", AUTO)
-    assert saved(folder) == whole
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_resumed_run_ends_with_the_same_weights(train, whole, moment):
+    train(prepare=MOMENTS[moment], stops=True)
+    assert saved(train(AUTO)) == saved(whole)
 
 
-def test_a_run_may_be_interrupted_often(train):
-    whole = saved(train("whole"))
-    folder = train("interrupted", interrupt=at_step(3))
+def test_a_run_may_be_interrupted_often(train, whole):
+    train(prepare=at_step(3), stops=True)
     for _ in range(2):
-        train("interrupted", AUTO, interrupt=at_step(3))
-    state = checkpoints.read(folder / "latest").state
-    assert (state["epoch"], state["steps"]) == (2, 1)
-    train("interrupted", AUTO)
-    assert saved(folder) == whole
+        folder = train(AUTO, prepare=at_step(3), stops=True)
+    assert checkpoints.read(folder / "latest").age == (2, 1, False)
+    assert saved(train(AUTO)) == saved(whole)
 
 
-WORKERS = {"DataLoader.Train.loader.num_workers": 2}
+# What version 0.1 wrote for a run that was stopped after two steps of four.
+MANIFEST_OF_0_1 = """{
+ "format": 1,
+ "state": {
+  "epoch": 0,
+  "steps": 2,
+  "trained": false,
+  "steps_per_epoch": 4,
+  "global_step": 2,
+  "processes": 1,
+  "seed": 0,
+  "metric": 0.0,
+  "best": null,
+  "scaler": {}
+ },
+ "files": {
+  "latest.pdopt": {
+   "size": %d,
+   "sha256": "%s"
+  },
+  "latest.pdparams": {
+   "size": %d,
+   "sha256": "%s"
+  },
+  "latest.pdstates": {
+   "size": %d,
+   "sha256": "%s"
+  }
+ }
+}"""
+
+
+def test_a_checkpoint_of_version_0_1_is_resumed(train, whole):
+    folder = train(prepare=at_step(2), stops=True)
+    entries = []
+    for ending in (".pdopt", ".pdparams", ".pdstates"):
+        content = (folder / f"latest{ending}").read_bytes()
+        entries += [len(content), hashlib.sha256(content).hexdigest()]
+    (folder / "latest.manifest.json").write_text(MANIFEST_OF_0_1 % tuple(entries))
+    assert saved(train(AUTO)) == saved(whole)
 
 
 @pytest.mark.slow
-def test_loader_processes_change_nothing(train):
-    whole = saved(train("whole"))
-    folder = train("interrupted", WORKERS, interrupt=at_step(STEPS + 2))
-    train("interrupted", {**WORKERS, **AUTO})
-    assert saved(folder) == whole
+def test_loader_workers_change_nothing(train, whole):
+    workers = {"DataLoader.Train.loader.num_workers": 2}
+    train(workers, prepare=at_step(STEPS + 2), stops=True)
+    assert saved(train({**workers, **AUTO})) == saved(whole)
 
 
-def test_averages_are_resumed(train):
-    average = {"EMA": {"decay": 0.7}}
-    whole = train("whole", average)
-    folder = train("interrupted", average, interrupt=at_step(STEPS + 2))
-    train("interrupted", {**average, **AUTO})
-    names = sorted(file.name for file in whole.glob("latest.*pd*"))
-    assert len(names) == 4
-    assert all((folder / n).read_bytes() == (whole / n).read_bytes() for n in names)
+def test_averages_are_resumed(train_in, tmp_path):
+    average = {"EMA": {"decay": 0.7}, "Global.epochs": 2}
+    runs = []
+    for name in ("whole", "interrupted"):
+        (tmp_path / name).mkdir()
+        train = partial(train_in, tmp_path / name)
+        if name == "interrupted":
+            train(average, prepare=at_step(STEPS + 2), stops=True)
+        folder = train({**average, **AUTO})
+        runs.append({file.name: file.read_bytes() for file in folder.glob("latest*.pd*")})
+    assert runs[0] == runs[1] and len(runs[0]) == 4
 
 
-def test_another_seed_draws_other_numbers(train):
-    assert saved(train("one")) != saved(train("other", {"Global.seed": 1}))
+def test_another_seed_draws_other_numbers(train, whole):
+    assert saved(train({"Global.seed": 1})) != saved(whole)
 
 
-def test_processes_draw_other_numbers_than_each_other(make_engine, ppcls):
-    drawn = []
-    for rank in (0, 1):
-        run = training.TrainingRun(ppcls, make_engine(RANDOM))
-        run._rank = rank
-        run._attach()
-        for epoch in (1, 2):
-            run._train_epoch(lambda: drawn.append((random.random(), np.random.rand())), epoch)
-    assert len({number for pair in drawn for number in pair}) == 8
+def test_another_rank_draws_other_numbers(train, whole, monkeypatch):
+    second = SimpleNamespace(get_rank=lambda: 1, get_world_size=lambda: 1)
+    monkeypatch.setattr(training_run, "distributed", second)
+    assert saved(train()) != saved(whole)
 
 
 def test_a_run_without_a_seed_keeps_the_one_that_it_drew(train):
-    folder = train("run", {"Global.seed": None}, interrupt=at_step(2))
+    folder = train({"Global.seed": None}, prepare=at_step(2), stops=True)
     seed = checkpoints.read(folder / "latest").state["seed"]
-    train("run", {"Global.seed": None, **AUTO})
+    train({"Global.seed": None, "Global.epochs": 1, **AUTO})
     assert checkpoints.read(folder / "latest").state["seed"] == seed
-    assert training.new_seed() != training.new_seed()
 
 
-@pytest.mark.without_patch("training-run", UserError, "no weights at auto")
-def test_auto_begins_where_there_is_nothing_to_resume(train, log):
-    folder = train("run", AUTO)
-    assert checkpoints.read(folder / "latest").age == (EPOCHS, 0, False)
-    assert any("no complete checkpoint" in line and "begins anew" in line for line in log)
-
-
-def test_auto_leaves_a_damaged_checkpoint_out(train, log):
-    whole = saved(train("whole"))
-    folder = train("run", interrupt=at_step(2 * STEPS + 1))
-    for name in ("latest", "best_model", "epoch_2"):
-        os.truncate(folder / f"{name}.pdopt", 100)
-    train("run", AUTO)
-    assert any(f"left out: checkpoint {folder / 'latest'} is incomplete" in line for line in log)
-    assert any("resumed after 1 epochs" in line for line in log)
-    assert saved(folder) == whole
-
-
-@pytest.mark.parametrize("place", [0, 1, 100, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, -1])
-@pytest.mark.parametrize("manifest", [True, False], ids=["manifest", "no manifest"])
-@pytest.mark.parametrize("ending", [".pdparams", ".pdopt"])
-def test_a_truncated_checkpoint_is_refused(train, trained_once, ending, place, manifest):
-    file = trained_once / f"epoch_1{ending}"
-    content = file.read_bytes()
-    size = int(len(content) * place) if isinstance(place, float) else place % len(content)
-    file.write_bytes(content[:size])
-    if not manifest:
-        (trained_once / "epoch_1.manifest.json").unlink()
-    with pytest.raises(UserError, match=f"epoch_1.*{ending}|epoch_1{ending}"):
-        train("run", {"Global.checkpoints": str(trained_once / "epoch_1")})
+def test_auto_starts_a_run_where_there_is_nothing_to_resume(train, log):
+    folder = train({**AUTO, "Global.epochs": 1})
+    assert checkpoints.read(folder / "latest").age == (1, 0, False)
+    # The log names the checkpoints, not the hidden directories in which they are written.
+    lines = [line for line in log if "Already save model in" in line]
+    assert {line.rsplit("/", 1)[0] for line in lines} == {f"Already save model in {folder}"}
 
 
 @pytest.fixture
-def trained_once(train):
-    return train("run", {"Global.epochs": 1, "Global.eval_during_train": False})
+def copy_of_whole(whole, tmp_path):
+    """The checkpoints of a complete run in the place of this test's run."""
+    # Some versions have a directory of the model's name.
+    folder = tmp_path / "output" / ("TinyNet" if whole.name == "TinyNet" else ".")
+    shutil.copytree(whole, folder, dirs_exist_ok=True)
+    return folder
 
 
-@pytest.mark.without_patch("checked-resume", AssertionError, "forgot")
+def test_auto_leaves_a_damaged_checkpoint_out(train, copy_of_whole, whole, log):
+    for name in ("latest", "best_model", "epoch_2", "epoch_3"):
+        os.truncate(copy_of_whole / f"{name}.pdopt", 100)
+    assert saved(train(AUTO)) == saved(whole)
+    assert any(f"left out: checkpoint {copy_of_whole / 'latest'}" in line for line in log)
+    assert any("resumed after 1 epochs" in line for line in log)
+
+
+@pytest.mark.parametrize(
+    ("ending", "share", "manifest"),
+    [
+        (".pdparams", 0.5, True),
+        (".pdopt", 0.0, True),
+        (".pdparams", 0.9, False),
+        (".pdopt", 0.3, False),
+        (".pdopt", 0.0, False),
+    ],
+)
+def test_a_truncated_checkpoint_is_refused(train, copy_of_whole, ending, share, manifest):
+    file = copy_of_whole / f"epoch_1{ending}"
+    os.truncate(file, int(file.stat().st_size * share))
+    if not manifest:
+        (copy_of_whole / "epoch_1.manifest.json").unlink()
+    with pytest.raises(UserError, match=f"epoch_1.*{ending}|epoch_1{ending}"):
+        train({"Global.checkpoints": str(copy_of_whole / "epoch_1")})
+
+
+def test_a_checkpoint_of_another_network_is_refused(train, copy_of_whole):
+    changes = {"Global.checkpoints": str(copy_of_whole / "latest"), "Arch.class_num": 12}
+    with pytest.raises(UserError, match=r"latest .*fc\.weight \[4, 10\]"):
+        train(changes)
+
+
+def test_a_checkpoint_of_another_schedule_is_refused(train):
+    # It fails on the state that a warm-up leaves out when the run ends with it.
+    folder = train({"Global.epochs": 2})
+    if "LinearWarmup_LR" in paddle.load(str(folder / "latest.pdopt"))[0]["LR_Scheduler"]:
+        pytest.skip("this PaddleClas has a schedule within its warm-up")
+    with pytest.raises(UserError, match=r"Optimizer\.lr.*Global\.epochs"):
+        train({"Global.checkpoints": str(folder / "latest"), "Global.epochs": 3})
+
+
 def test_the_best_metric_is_resumed(train):
     scores = iter([0.9, 0.1, 0.2])
 
@@ -236,67 +305,36 @@ def test_the_best_metric_is_resumed(train):
         engine.eval_func = lambda *_: next(scores)
 
     steady = {"Optimizer.lr.warmup_epoch": 0}
-    train("run", {**steady, "Global.epochs": 2}, prepare=score)
-    folder = train("run", {**steady, **AUTO}, prepare=score)
-    best = paddle.load(str(folder / "best_model.pdstates"))
-    assert best == {"metric": 0.9, "epoch": 1}, "forgot"
+    train({**steady, "Global.epochs": 2}, prepare=score)
+    folder = train({**steady, **AUTO}, prepare=score)
+    assert paddle.load(str(folder / "best_model.pdstates")) == {"metric": 0.9, "epoch": 1}
 
 
-def failing_save(monkeypatch, calls):
-    """Have the disk be full at the last of so many calls of paddle.save."""
-    save, left = paddle.save, [calls]
+def test_a_full_disk_leaves_the_former_checkpoint(train, copy_of_whole, monkeypatch):
+    before, save, calls = saved(copy_of_whole), paddle.save, []
 
     def full(*args, **kwargs):
-        left[0] -= 1
-        if left[0] == 0:
+        calls.append(None)
+        if len(calls) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return save(*args, **kwargs)
 
     monkeypatch.setattr(paddle, "save", full)
-
-
-@pytest.mark.without_patch("atomic-checkpoints", OSError, "No space left")
-def test_a_full_disk_leaves_the_former_checkpoint(train, monkeypatch):
-    folder = train("run", {"Global.epochs": 1})
-    before = saved(folder)
-    failing_save(monkeypatch, 2)
     with pytest.raises(UserError, match="cannot be written: No space left on device"):
-        train("run", {**AUTO, "Global.epochs": 2})
-    assert saved(folder) == before
+        train({**AUTO, "Global.epochs": EPOCHS + 1})
+    assert saved(copy_of_whole) == before
+    assert checkpoints.read(copy_of_whole / "latest").age == (EPOCHS, 0, False)
+
+
+def test_an_epoch_of_other_length_is_repeated(train, log):
+    train(prepare=at_step(2), stops=True)
+    folder = train({**AUTO, "DataLoader.Train.sampler.batch_size": 20, "Global.epochs": 1})
+    assert any("steps_per_epoch changed" in line for line in log)
     assert checkpoints.read(folder / "latest").age == (1, 0, False)
 
 
-def test_the_log_names_the_checkpoint_and_not_a_hidden_folder(train, log):
-    folder = train("run", {"Global.epochs": 1})
-    lines = [line for line in log if "Already save model in" in line]
-    assert {line.rsplit("/", 1)[0] for line in lines} == {f"Already save model in {folder}"}
-
-
-def test_another_schedule_is_told(train):
-    # What it fails on is the state that a warm-up leaves out when the run ends with it.
-    folder = train("run", {"Global.epochs": 2})
-    if "LinearWarmup_LR" in paddle.load(str(folder / "latest.pdopt"))[0]["LR_Scheduler"]:
-        pytest.skip("this PaddleClas has a schedule within its warm-up")
-    with pytest.raises(UserError, match=r"Optimizer\.lr.*Global\.epochs"):
-        train("run", {"Global.checkpoints": str(folder / "latest"), "Global.epochs": 3})
-
-
-def test_a_shorter_epoch_begins_anew(train, log):
-    train("run", interrupt=at_step(2))
-    folder = train("run", {**AUTO, "DataLoader.Train.sampler.batch_size": 20})
-    assert any("steps_per_epoch changed" in line for line in log)
-    assert checkpoints.read(folder / "latest").age == (EPOCHS, 0, False)
-
-
-def test_handlers_of_signals_are_given_back(train):
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    train("run", {"Global.epochs": 1})
-    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
-    assert signal.set_wakeup_fd(-1) == -1
-
-
 class Scaler:
-    """A loss scaler with state, which Paddle's has on a GPU alone."""
+    """A loss scaler with state, which Paddle's has on a GPU only."""
 
     def __init__(self):
         self.loaded = None
@@ -316,22 +354,20 @@ def test_the_loss_scaler_is_resumed(train):
         begin = engine.train_epoch_func
 
         def with_scaler(*args):
-            # What saves and resumes sees it; on a CPU the steps scale nothing.
+            # On a CPU the steps scale nothing; saving and resuming see the scaler.
             engine.scaler, own = vars(engine).get("scaler"), scalers[-1]
             begin(*args)
             engine.scaler = own
 
         engine.train_epoch_func = with_scaler
 
-    folder = train("run", {"Global.epochs": 1}, prepare=give_scaler)
-    assert checkpoints.read(folder / "latest").state["scaler"] == {
-        "scale": [512.0],
-        "incr_count": 3,
-    }
+    expected = {"scale": [512.0], "incr_count": 3}
+    folder = train({"Global.epochs": 1}, prepare=give_scaler)
+    assert checkpoints.read(folder / "latest").state["scaler"] == expected
 
     def expect_state(engine):
         engine.scaler = Scaler()
         scalers.append(engine.scaler)
 
-    train("run", {**AUTO, "Global.epochs": 1}, prepare=expect_state)
-    assert scalers[-1].loaded == {"scale": [512.0], "incr_count": 3}
+    train({**AUTO, "Global.epochs": 1}, prepare=expect_state)
+    assert scalers[-1].loaded == expected
