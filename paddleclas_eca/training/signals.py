@@ -17,9 +17,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Callable
 
-import paddle
-from paddle import distributed
-
 # EX_TEMPFAIL of sysexits.h: a temporary failure, try again.
 EXIT_CODE = 75
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -36,11 +33,11 @@ class StopTraining(BaseException):
 
 
 class StopRequest:
-    """Whether this run was asked to stop, agreed between all of its processes."""
+    """Whether this run was asked to stop, agreed between all of its ``processes``."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int = 1) -> None:
         self._asked = threading.Event()
-        self._distributed = distributed if distributed.get_world_size() > 1 else None
+        self._processes = processes
         self._answers: deque[Any] = deque()
         self._due = False
         self._listening = False
@@ -50,11 +47,13 @@ class StopRequest:
 
     def due(self) -> bool:
         """Whether to stop now. All processes must call it equally often, between steps."""
-        if self._distributed is None:
+        if self._processes == 1:
             self._due = self._asked.is_set()
         elif not self._due:
+            import paddle
+
             answer = paddle.to_tensor([int(self._asked.is_set())], dtype="int32")
-            self._distributed.all_reduce(answer, op=self._distributed.ReduceOp.MAX)
+            paddle.distributed.all_reduce(answer, op=paddle.distributed.ReduceOp.MAX)
             self._answers.append(answer)
             self._due = len(self._answers) > _LAG and bool(self._answers.popleft().item())
         return self._due

@@ -1,159 +1,104 @@
-"""A process whose peers are lost ends, and says so."""
+"""A process notices when another one of its job is lost."""
 
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from types import SimpleNamespace
 
 import pytest
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.training import watchdog as peers
+from paddleclas_eca.training.watchdog import FAILED, GOODBYE, Watchdog, check_timeout
 
-# Rank 1 dies before its first step of training.
-SCRIPT = """
-import os, signal, sys
-sys.path.insert(0, {here!r})
-import tiny
-from paddleclas_eca.hosts.paddleclas.compat import remove_patch
-
-def die(*_):
-    {death}
-
-ppcls = tiny.activate()
-for name in sys.argv[2:]:
-    remove_patch(name)
-config = ppcls.module("utils.config").get_config(sys.argv[1], show=False)
-config["profiler_options"] = None
-engine = ppcls.module("engine.engine").Engine(config, mode="train")
-if os.environ["PADDLE_TRAINER_ID"] == "1":
-    engine.train_epoch_func = die
-engine.train()
-"""
-
-
-@pytest.fixture
-def run_with_death(run_two_ranks, config_file, tiny_script, tmp_path):
-    """Train with two processes, of which the second dies; raises RuntimeError with the logs."""
-
-    def run(death, *without):
-        script = tmp_path / "dies.py"
-        script.write_text(SCRIPT.format(here=str(tiny_script.parent), death=death))
-        run_two_ranks(script, config_file(), *without)
-
-    return run
-
-
-@pytest.mark.slow
-@pytest.mark.without_patch("lost-peers", AssertionError, "rank 1 ended")
-def test_killed_process_is_told_by_the_others(request, run_with_death):
-    without = ["lost-peers"] if request.node.callspec.params["cure"] == "without" else []
-    with pytest.raises(RuntimeError) as failure:
-        run_with_death("os.kill(os.getpid(), signal.SIGKILL)", *without)
-    assert "error: rank 0 ends, because rank 1 ended. " in str(failure.value)
-    assert "C++ Traceback" not in str(failure.value)
-
-
-def test_error_of_a_process_is_told_by_the_others(run_with_death):
-    with pytest.raises(RuntimeError) as failure:
-        run_with_death('raise ValueError("no image")')
-    assert "error: rank 0 ends, because rank 1 ended (no image). " in str(failure.value)
-    assert "Global.checkpoints=auto" not in str(failure.value)
+TIMEOUT = 10
 
 
 @pytest.mark.parametrize("value", [0, None, False])
-def test_watch_can_be_turned_off(value):
-    assert peers.timeout_of({"peer_timeout": value}) == 0
+def test_it_can_be_turned_off(value):
+    assert check_timeout(value, "peer_timeout") == 0
 
 
 @pytest.mark.parametrize("value", [9, -1, True, "300", float("nan")])
-def test_timeout_that_is_none_is_refused(value):
-    with pytest.raises(UserError, match="Global.peer_timeout: .* at least 10; 0 turns"):
-        peers.timeout_of({"peer_timeout": value})
+def test_a_wrong_timeout_is_refused(value):
+    with pytest.raises(UserError, match="peer_timeout: .* at least 10"):
+        check_timeout(value, "peer_timeout")
 
 
-class Watch(peers._Peers):
-    """The watch of a process that notes why it would end, and goes on."""
+class Job:
+    """Two ranks in this process, and the messages with which they end."""
 
-    def __init__(self, rank):
-        super().__init__(timeout=1, rank=rank)
-        self.reasons = []
+    def __init__(self):
+        self.ended = {0: [], 1: []}
+        self.ranks = [
+            Watchdog(TIMEOUT, rank, "Resume.", lambda *end, rank=rank: self.ended[rank].append(end))
+            for rank in (0, 1)
+        ]
+        self._sent = []
+        distributed = SimpleNamespace(get_world_size=lambda: 2, broadcast=self._broadcast)
+        for rank in self.ranks:
+            rank.connect(distributed, pytest.fail)
+        # A greeting, which rank 0 answers by nothing.
+        self.pass_time(0.0)
 
-    def end(self, reason, kind=peers._LOST):
-        if not self._left.is_set():
-            self.reasons.append(reason)
-        self._left.set()
+    def _broadcast(self, tensor, src):
+        if self._sent:
+            tensor.set_value(self._sent[0])
+        else:
+            self._sent.append(tensor.numpy())
+
+    def pass_time(self, seconds, ranks=(0, 1)):
+        """Let time pass for some ranks; the others are suspended."""
+        for _ in range(max(1, round(seconds))):
+            for rank in ranks:
+                self.ranks[rank].receive(0.01)
+                self.ranks[rank].tick(min(1.0, seconds))
 
 
 @pytest.fixture
-def watches(monkeypatch):
-    """Those of rank 0 and rank 1, in this process, which know each other."""
-    sent = []
-
-    def broadcast(tensor, src):
-        if sent:
-            tensor.set_value(sent[0])
-        else:
-            sent.append(tensor.numpy())
-
-    distributed = SimpleNamespace(get_world_size=lambda: 2, broadcast=broadcast)
+def job(monkeypatch):
     monkeypatch.setenv("PADDLE_MASTER", "127.0.0.1:1")
-    watches = [Watch(rank) for rank in (0, 1)]
-    for watch in watches:
-        watch.meet(distributed, pytest.fail)
-    yield watches
-    for watch in watches:
-        watch._left.set()
+    return Job()
 
 
-def attend(*watches):
-    for watch in watches:
-        threading.Thread(target=watch.attend, daemon=True).start()
+def test_a_suspended_process_is_lost(job):
+    job.pass_time(TIMEOUT + 2, ranks=[0])
+    ((message, code),) = job.ended[0]
+    assert "rank 0 ends" in message and "rank 1" in message and "Resume." in message and code == 75
+    # The other one is told why.
+    job.pass_time(0, ranks=[1])
+    assert len(job.ended[1]) == 1 and "rank 0 ended" in job.ended[1][0][0]
 
 
-def test_process_that_stands_still_is_lost(watches):
-    attend(watches[0])
-    time.sleep(2)
-    assert watches[0].reasons == ["nothing was heard of rank 1 for 1 s"]
-
-
-def test_processes_that_say_little_are_not_lost(watches):
-    attend(*watches)
-    time.sleep(2)
-    assert [watch.reasons for watch in watches] == [[], []]
+def test_processes_that_serve_are_not_lost(job):
+    job.pass_time(5 * TIMEOUT)
+    assert job.ended == {0: [], 1: []}
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_process_that_has_finished_is_not_lost(watches, first):
-    attend(*watches)
-    time.sleep(0.5)
-    watches[first].leave(peers._GOODBYE)
-    for peer in watches[first]._peers():
-        peer.connection.close()
-    time.sleep(2)
-    assert watches[1 - first].reasons == []
+def test_a_finished_process_is_not_lost(job, first):
+    job.ranks[first].disconnect(GOODBYE)
+    job.pass_time(5 * TIMEOUT, ranks=[1 - first])
+    assert job.ended == {0: [], 1: []}
 
 
-def test_error_that_ends_all_is_told_by_each_itself(watches):
-    attend(*watches)
-    time.sleep(0.5)
-    watches[1].leave(peers._FAILED, "a mistake in the config")
-    time.sleep(0.5)
-    watches[0].leave(peers._FAILED, "a mistake in the config")
-    time.sleep(1)
-    assert [watch.reasons for watch in watches] == [[], []]
+def test_an_error_of_one_process_ends_the_other(job):
+    job.ranks[1].disconnect(FAILED, "no image")
+    job.pass_time(0, ranks=[0])
+    ((message, code),) = job.ended[0]
+    assert "rank 1 ended (no image)" in message and "Resume" not in message and code == 1
 
 
-def test_stranger_is_sent_away(watches):
-    attend(*watches)
-    port = next(
-        key.fileobj.getsockname()[1]
-        for key in watches[0]._selector.get_map().values()
-        if key.data is None
-    )
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
-        stranger.sendall(bytes(peers._GREETING_BYTES))
+def test_an_error_of_all_processes_is_reported_by_each(job):
+    for rank in job.ranks:
+        rank.disconnect(FAILED, "a mistake in the config")
+    job.pass_time(0)
+    assert job.ended == {0: [], 1: []}
+
+
+def test_a_stranger_is_rejected(job):
+    with socket.create_connection(("127.0.0.1", job.ranks[0].port), timeout=60) as stranger:
+        stranger.sendall(bytes(20))
+        job.ranks[0].receive(60)
         assert stranger.recv(1) == b""
-    assert len(watches[0]._peers()) == 1 and watches[0].reasons == []
+    job.pass_time(TIMEOUT)
+    assert job.ended == {0: [], 1: []}

@@ -77,7 +77,7 @@ class TrainingRun:
         self._processes = distributed.get_world_size()
         seed = self._settings.get("seed")
         self._seed = new_seed() if seed is None or seed is False else int(seed)
-        self._stop = StopRequest()
+        self._stop = StopRequest(self._processes)
 
     @property
     def resumed(self) -> Position:
