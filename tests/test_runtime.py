@@ -1,9 +1,11 @@
-"""The CPU is tuned before Paddle is imported, the user's choice first."""
+"""The CPU is tuned before Paddle is imported, and the user's settings come first."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import subprocess
 import sys
 
 import pytest
@@ -11,91 +13,91 @@ import pytest
 from paddleclas_eca import runtime
 from paddleclas_eca.errors import UserError
 
-REPORT = """
-import json, os
-from paddleclas_eca.runtime import tune_cpu
-{before}
-tuned = tune_cpu()
-import joblib, paddle
-names = ("OMP_NUM_THREADS", "FLAGS_use_mkldnn", "FLAGS_use_onednn")
-print("REPORT" + json.dumps([joblib.cpu_count(), tuned, {{n: os.environ.get(n) for n in names}}]))
-"""
-
-UNSET = dict.fromkeys(("OMP_NUM_THREADS", "FLAGS_use_mkldnn", "FLAGS_use_onednn"))
-
-
-def _read(output):
-    (line,) = (line for line in output.splitlines() if line.startswith("REPORT"))
-    return json.loads(line[len("REPORT") :])
+_VARIABLES = (runtime.THREADS, *runtime.ONEDNN_FLAGS)
+_MALLOC = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 
 
 @pytest.fixture
-def tuned(run_python):
-    """(cores, what was set, environment) of a process that tunes the CPU."""
+def report(repository, tmp_path):
+    """Run a script in a new process; returns the JSON of the line that begins with REPORT."""
 
-    def report(before="", **environment):
-        done = run_python("-c", REPORT.format(before=before), **{**UNSET, **environment})
+    def run(script, *launcher, **settings):
+        env = {k: v for k, v in os.environ.items() if k not in (*_VARIABLES, *_MALLOC)}
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(repository), env.get("PYTHONPATH")]))
+        (tmp_path / "report.py").write_text(script)
+        words = [sys.executable, *launcher, str(tmp_path / "report.py")]
+        done = subprocess.run(
+            words, cwd=tmp_path, env={**env, **settings}, text=True, capture_output=True
+        )
         assert done.returncode == 0, done.stderr
-        return _read(done.stdout)
+        logs = [file.read_text() for file in sorted((tmp_path / "log").glob("workerlog.*"))]
+        lines = "\n".join([done.stdout, *logs]).splitlines()
+        return json.loads(next(line for line in lines if line.startswith("REPORT"))[6:])
 
-    return report
-
-
-def test_all_cores_and_onednn(tuned):
-    cores, changed, env = tuned()
-    assert changed == {"OMP_NUM_THREADS": str(cores), "FLAGS_use_mkldnn": "1"}
-    assert env["OMP_NUM_THREADS"] == str(cores)
+    return run
 
 
-@pytest.mark.parametrize("flag", runtime.ONEDNN_FLAGS)
-def test_what_the_user_has_set_is_kept(tuned, flag):
-    _, changed, env = tuned(OMP_NUM_THREADS=3, **{flag: 0})
-    assert changed == {}
-    assert env["OMP_NUM_THREADS"] == "3" and env[flag] == "0"
+TUNED = """
+import json, os
+from paddleclas_eca.runtime import tune_cpu
+tuned = tune_cpu()
+import joblib, paddle
+print("REPORT" + json.dumps([joblib.cpu_count(), tuned, os.environ["OMP_NUM_THREADS"], tune_cpu()]))
+"""
 
 
-def test_too_late_once_paddle_is_imported(tuned):
-    assert tuned(before="import paddle")[1] == {}
+def test_all_cores_and_onednn_until_paddle_is_imported(report):
+    cores, tuned, threads, too_late = report(TUNED)
+    assert tuned == {"OMP_NUM_THREADS": str(cores), "FLAGS_use_mkldnn": "1"}
+    assert threads == str(cores) and too_late == {}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("users", [None, 3])
-def test_cores_are_shared_out_under_the_launcher(run_two_ranks, tmp_path, users):
-    script = tmp_path / "report.py"
-    script.write_text(REPORT.format(before=""))
-    log = run_two_ranks(script, **{**UNSET, "OMP_NUM_THREADS": users})
-    cores, _, env = _read(log)
-    assert env["OMP_NUM_THREADS"] == str(users or max(1, cores // 2))
+@pytest.mark.parametrize("given", [{}, {"OMP_NUM_THREADS": "3"}])
+def test_processes_of_the_launcher_share_the_cores(report, given):
+    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", "log"]
+    cores, _, threads, _ = report(TUNED, *launcher, **given)
+    assert threads == given.get("OMP_NUM_THREADS", str(max(1, cores // 2)))
 
 
 @pytest.fixture
-def own_memory_as_it_is(monkeypatch):
-    """The tests' own process does not keep what it frees."""
-    monkeypatch.setattr(runtime, "keep_freed_memory", lambda: False)
+def tuned(monkeypatch):
+    """Tune a process with this environment; returns its environment then."""
+
+    def tune(tune, *args, **environment):
+        # This process stays as it is.
+        monkeypatch.setattr(runtime, "keep_freed_memory", lambda: False)
+        monkeypatch.delitem(sys.modules, "paddle", raising=False)
+        monkeypatch.setattr(runtime.os, "environ", environment)
+        tune(*args)
+        return environment
+
+    return tune
 
 
-def test_more_processes_than_cores(monkeypatch, own_memory_as_it_is):
-    monkeypatch.delitem(sys.modules, "paddle", raising=False)
-    monkeypatch.setattr(runtime.os, "environ", {"PADDLE_LOCAL_SIZE": "1000"})
-    assert runtime.tune_cpu()["OMP_NUM_THREADS"] == "1"
+@pytest.mark.parametrize("flag", runtime.ONEDNN_FLAGS)
+def test_settings_of_the_user_are_kept(tuned, flag):
+    given = {"OMP_NUM_THREADS": "3", flag: "0"}
+    assert tuned(runtime.tune_cpu, **given) == given
+
+
+def test_more_processes_than_cores(tuned):
+    assert tuned(runtime.tune_cpu, PADDLE_LOCAL_SIZE="1000")["OMP_NUM_THREADS"] == "1"
 
 
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
         ({"device": "cpu"}, {"OMP_NUM_THREADS", "FLAGS_use_mkldnn"}),
+        # It crashes with oneDNN.
         ({"device": "cpu", "to_static": True}, {"OMP_NUM_THREADS"}),
         ({"device": "gpu"}, set()),
         ({}, set()),
     ],
 )
-def test_only_the_cpu_is_tuned_and_static_graphs_go_without_onednn(
-    monkeypatch, own_memory_as_it_is, settings, names
-):
-    monkeypatch.delitem(sys.modules, "paddle", raising=False)
-    monkeypatch.setattr(runtime.os, "environ", {})
-    runtime.tune(settings)
-    assert set(runtime.os.environ) == names
+def test_the_section_global_decides(tuned, settings, names):
+    assert set(tuned(runtime.tune, settings)) == names
 
 
 def test_devices():
@@ -104,21 +106,30 @@ def test_devices():
         runtime.check_device("toaster")
 
 
-# Page faults while a block of 200 MB is filled whose like was freed before.
-FAULTS = """
-import resource
+# Page faults while a block of 200 MB is filled after one like it was freed; and the memory that a
+# forked process holds then, in blocks.
+MEMORY = """
+import os, resource
+from pathlib import Path
 from paddleclas_eca.runtime import keep_freed_memory
+
+SIZE = 200 * 2**20
 kept = keep_freed_memory()
 for again in (False, True):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    block = bytearray(b"x") * (200 * 2**20)
+    block = bytearray(b"x") * SIZE
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     del block
-print("REPORT[%s, %d]" % (str(kept).lower(), faults))
+print("REPORT[%s, %d, " % (str(kept).lower(), faults), end="", flush=True)
+if os.fork() == 0:
+    resident = int(Path("/proc/self/statm").read_text().split()[1])
+    print("%.3f]" % (resident * os.sysconf("SC_PAGE_SIZE") / SIZE), flush=True)
+    os._exit(0)
+os.wait()
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+@needs_glibc
 @pytest.mark.parametrize(
     ("environment", "kept"),
     [
@@ -127,37 +138,9 @@ print("REPORT[%s, %d]" % (str(kept).lower(), faults))
         ({"GLIBC_TUNABLES": "glibc.malloc.perturb=0"}, False),
     ],
 )
-def test_freed_memory_is_kept_unless_the_user_says_how(run_python, environment, kept):
-    unset = dict.fromkeys((*runtime._MALLOC_SETTINGS, "GLIBC_TUNABLES"))
-    done = run_python("-c", FAULTS, **{**unset, **environment})
-    assert done.returncode == 0, done.stderr
-    reported, faults = _read(done.stdout)
-    assert reported is kept
+def test_freed_memory_is_kept_unless_the_user_has_set_otherwise(report, environment, kept):
+    was_kept, faults, held_by_child = report(MEMORY, **environment)
+    assert was_kept is kept
     # 51,200 pages of 4 KiB, or fewer where the system gives out larger ones.
     assert faults < 100 if kept else faults >= 100
-
-
-CHILD = """
-import os
-from pathlib import Path
-from paddleclas_eca.runtime import keep_freed_memory
-assert keep_freed_memory()
-block = bytearray(b"x") * (500 * 2**20)
-del block
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-print("REPORT[%d, " % resident(), end="", flush=True)
-if os.fork() == 0:
-    print("%d]" % resident(), flush=True)
-    os._exit(0)
-os.wait()
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_processes_of_a_loader_do_not_hold_what_was_freed(run_python):
-    unset = dict.fromkeys((*runtime._MALLOC_SETTINGS, "GLIBC_TUNABLES"))
-    done = run_python("-c", CHILD, **unset)
-    assert done.returncode == 0, done.stderr
-    parent, child = _read(done.stdout)
-    assert parent > 500 * 2**20 and child < 200 * 2**20
+    assert held_by_child < 0.9

@@ -114,7 +114,7 @@ def killed_save(repository):
         yield save
 
 
-@pytest.mark.parametrize("own_directory", [False, True])
+@pytest.mark.parametrize("own_directory", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_kill_at_any_moment_leaves_a_complete_checkpoint(
     tmp_path, warnings, killed_save, own_directory
 ):

@@ -1,4 +1,4 @@
-"""What the other rooms use of the host."""
+"""PaddleClas is activated once, and changes of it can be taken back."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import yaml
 
 from paddleclas_eca.hosts.paddleclas import session as host
-from paddleclas_eca.hosts.paddleclas.engine.run import run_engine
-from paddleclas_eca.hosts.paddleclas.monkeypatch import Edits, ModuleView
+from paddleclas_eca.hosts.paddleclas.monkeypatch import ModuleView, MonkeyPatch
 
 
 def test_activating_again_gives_the_same(ppcls):
@@ -27,70 +25,27 @@ def test_the_requested_checkout_is_the_one_in_use(ppcls):
     assert ppcls.module("arch").__file__.startswith(str(ppcls.folder))
 
 
-def test_activating_keeps_the_filters_of_warnings(run_python):
-    """One of PaddleClas's modules silences all warnings when it is imported."""
-    code = (
-        "import warnings, paddle\n"
-        "from paddleclas_eca import host\n"
-        "before = list(warnings.filters)\n"
-        "host.activate()\n"
-        "import sys; assert any(n.endswith('loss.afdloss') for n in sys.modules)\n"
-        "assert warnings.filters == before, warnings.filters\n"
-    )
-    done = run_python("-c", code)
+ACTIVATION = """
+import warnings, paddle, sys
+from paddleclas_eca.hosts.paddleclas import session
+before = list(warnings.filters)
+ppcls = session.activate()
+# One of PaddleClas's modules silences all warnings when it is imported.
+assert any(name.endswith("loss.afdloss") for name in sys.modules)
+assert warnings.filters == before, warnings.filters
+session.warn("from the host")
+# Networks log while they are built, for which PaddleClas needs a logger.
+ppcls.module("arch").PPLCNet_x0_25(return_patterns=["a"], return_stages=True)
+"""
+
+
+def test_activation_keeps_filters_of_warnings_and_starts_the_logger(run_python):
+    done = run_python("-c", ACTIVATION)
     assert done.returncode == 0, done.stderr
+    assert "WARNING: from the host" in done.stdout
 
 
-def test_networks_can_be_built_and_warn_right_after_activation(run_python):
-    """Without a logger PaddleClas's networks fail on their first message."""
-    code = (
-        "from paddleclas_eca import host\n"
-        "ppcls = host.activate()\n"
-        "host.warn('from the host')\n"
-        "net = ppcls.module('arch').PPLCNet_x0_25(return_patterns=['a'], return_stages=True)\n"
-        "logger = ppcls.module('utils.logger')\n"
-        "logger._logger = None\n"
-        "try:\n"
-        "    logger.warning('x')\n"
-        "except AttributeError as error:\n"
-        "    print('symptom', error)\n"
-    )
-    done = run_python("-c", code)
-    assert done.returncode == 0, done.stderr
-    assert "ppcls WARNING: from the host" in done.stdout
-    assert "symptom 'NoneType' object has no attribute 'warning'" in done.stdout
-
-
-def test_theseus_layer(ppcls):
-    assert host.theseus_layer() is ppcls.module("arch").TheseusLayer
-
-
-def test_run_folder_is_where_paddleclas_writes(ppcls, make_engine):
-    engine = make_engine()
-    engine.train()
-    folder = host.run_folder(ppcls, engine.config)
-    assert (folder / "latest.pdparams").is_file() and (folder / "train.log").is_file()
-
-
-def test_run_engine_does_the_work_of_a_mode(ppcls, make_config, log):
-    config = make_config()
-    run_engine(ppcls, config, "train")
-    weights = str(host.run_folder(ppcls, config) / "latest")
-    run_engine(ppcls, make_config({"Global.pretrained_model": weights}), "eval")
-    assert any("[Eval][Epoch 0][Avg]" in line for line in log)
-
-
-def test_uniform_output_starts_with_the_config(ppcls, make_config, tmp_path):
-    output = tmp_path / "output"
-    output.mkdir()
-    (output / "train_results.json").write_text("of an earlier run")
-    run_engine(ppcls, make_config({"Global.uniform_output_enabled": True}), "train")
-    assert yaml.safe_load((output / "config.yaml").read_text())["Arch"]["name"] == "TinyNet"
-    results = output / "train_results.json"
-    assert not results.exists() or "earlier" not in results.read_text()
-
-
-# Edits
+# Changes in memory
 
 
 @pytest.fixture
@@ -106,17 +61,17 @@ def module(monkeypatch):
     return module
 
 
-def test_edits_reach_names_that_were_imported_and_are_taken_back(module):
+def test_changes_reach_names_that_were_imported_and_are_taken_back(module):
     original = module.double
-    edits = Edits()
-    edits.wrap_everywhere("made_up.module", module, "double", lambda double, x: double(x) + 1)
+    changes = MonkeyPatch()
+    changes.wrap_everywhere("made_up.module", module, "double", lambda double, x: double(x) + 1)
     assert module.double(3) == sys.modules["made_up.user"].double(3) == 7
     assert sys.modules["stranger"].double is original
-    edits.undo()
+    changes.undo()
     assert module.double is sys.modules["made_up.user"].double is original
 
 
-def test_edits_of_inherited_attributes_leave_no_trace():
+def test_changes_of_inherited_attributes_leave_no_trace():
     class Base:
         def value(self):
             return 1
@@ -124,10 +79,10 @@ def test_edits_of_inherited_attributes_leave_no_trace():
     class Derived(Base):
         pass
 
-    edits = Edits()
-    edits.wrap(Derived, "value", lambda value, self: value(self) + 1)
+    changes = MonkeyPatch()
+    changes.wrap(Derived, "value", lambda value, self: value(self) + 1)
     assert Derived().value() == 2 and Base().value() == 1
-    edits.undo()
+    changes.undo()
     assert "value" not in vars(Derived) and Derived().value() == 1
 
 

@@ -95,14 +95,3 @@ def test_without_the_section_nothing_is_averaged(make_engine, run_folder):
     names = {file.name for file in run_folder(engine).iterdir()}
     assert "latest.pdparams" in names
     assert not [name for name in names if "ema" in name]
-
-
-@pytest.mark.slow
-def test_training_in_two_processes(run_two_ranks, config_file, tiny_script, tmp_path, ppcls):
-    log = run_two_ranks(tiny_script, "train", config_file({"EMA": {"decay": DECAY}}))
-    assert "best metric ema" in log
-    output = tmp_path / "output"
-    folder = output / "TinyNet" if (output / "TinyNet" / "latest.pdopt").exists() else output
-    weights, averages = _saved(folder, "latest")
-    assert weights.keys() == averages.keys()
-    assert not np.allclose(weights["fc.weight"], averages["fc.weight"], rtol=1e-5, atol=0)
