@@ -9,7 +9,7 @@ import platform
 
 from .. import __version__, register
 from ..errors import UserError
-from ..hosts.paddleclas.session import PaddleClas, find_paddleclas
+from ..hosts.paddleclas.session import PaddleClas, active_patches, find_paddleclas
 from ..runtime import ONEDNN_FLAGS, THREADS, check_paddle, tune_cpu
 from .command import Command
 
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
             if name in os.environ:
                 origin = " (set for the CPU)" if name in tuned else ""
                 print(f"environment: {name}={os.environ[name]}{origin}")
-        if ppcls and not failure:
-            _print_changes(ppcls)
+        for patch in active_patches():
+            print(f"patch: {patch.name} ({patch.versions}): {patch.symptom}")
     return 1 if failure else 0
 
 
@@ -83,22 +83,12 @@ def _devices() -> list[str]:
     ]
 
 
-def _print_changes(ppcls: PaddleClas) -> None:
-    from ..hosts.paddleclas.config_check.rules import rules_for
-    from ..hosts.paddleclas.session import active_patches
-
-    for title, changes in (("patches", active_patches()), ("config rules", rules_for(ppcls))):
-        print(f"{title}: {len(changes)}")
-        for change in changes:
-            print(f"  {change.name} ({change.versions}): {change.symptom}")
-
-
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-v",
         "--verbose",
         action="store_true",
-        help="also show environment variables, patches of PaddleClas and config rules",
+        help="also show environment variables, and the patches that PaddleClas needs here",
     )
 
 
