@@ -23,7 +23,7 @@ from paddleclas_eca.benchmark.paddle_worker import seconds_on, training_step
 from paddleclas_eca.benchmark.workers import Case
 from paddleclas_eca.cli import report_errors
 from paddleclas_eca.errors import check_positive_int
-from paddleclas_eca.runtime import check_device, require_paddle, threads, tune_cpu
+from paddleclas_eca.runtime import check_device, check_paddle, threads, tune_cpu
 
 
 def parse() -> argparse.Namespace:
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         check_positive_int(f"--{option.replace('_', '-')}", getattr(args, option))
     if args.device == "cpu":
         tune_cpu(keep_memory=True)
-    require_paddle()
+    check_paddle()
     check_device(args.device, "--device", "--device cpu")
     import paddle
 

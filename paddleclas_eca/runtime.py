@@ -1,6 +1,6 @@
-"""The machine: threads, oneDNN and memory on a CPU, and whether a device can be used at all.
+"""The machine: threads, oneDNN and memory on a CPU, and whether Paddle can use a device.
 
-What is set here must be set before Paddle is imported, so nothing here imports it first.
+This must be set before Paddle is imported, so this module does not import it at the top.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 from .errors import UserError
 
 THREADS = "OMP_NUM_THREADS"
-# The same switch under its older and its newer name.
+# The older and the newer name of the same switch.
 ONEDNN_FLAGS = ("FLAGS_use_mkldnn", "FLAGS_use_onednn")
-# How users set glibc's allocator themselves, and its options in malloc.h.
+# How users set glibc's allocator themselves, and the options of malloc.h.
 _MALLOC_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def tune(settings: dict[str, Any]) -> None:
-    """Tune this process to the ``Global`` section of the config that it is to run."""
+    """Tune this process for the ``Global`` section of a config."""
     if settings.get("device") == "cpu":
         tune_cpu(onednn=not settings.get("to_static"), keep_memory=True)
 
@@ -31,13 +31,13 @@ def tune(settings: dict[str, Any]) -> None:
 def tune_cpu(onednn: bool = True, keep_memory: bool = False) -> dict[str, str]:
     """Use all cores and oneDNN on a CPU, unless the user has set otherwise.
 
-    Paddle alone uses one thread and no oneDNN. The cores are shared out among the
-    processes that the launcher started on this machine.
+    By default Paddle uses one thread and no oneDNN. The processes that the launcher started on
+    this machine share its cores.
 
     Args:
         onednn: whether to use oneDNN. A network under to_static crashes with it (Paddle 3.3.1:
             a segmentation fault in training, channels mixed up in NHWC).
-        keep_memory: whether to :func:`keep_freed_memory`, for processes that are all ours.
+        keep_memory: whether to :func:`keep_freed_memory`; not in the process of another program.
 
     Returns:
         The environment variables that were set; empty once Paddle is imported.
@@ -48,7 +48,7 @@ def tune_cpu(onednn: bool = True, keep_memory: bool = False) -> dict[str, str]:
         keep_freed_memory()
     tuned = {}
     if not _threads_set_by_user():
-        from joblib import cpu_count  # knows affinity and the limits of containers
+        from joblib import cpu_count  # respects affinity and the limits of containers
 
         processes = int(os.environ.get("PADDLE_LOCAL_SIZE") or 1)
         tuned[THREADS] = str(max(1, cpu_count() // processes))
@@ -59,13 +59,13 @@ def tune_cpu(onednn: bool = True, keep_memory: bool = False) -> dict[str, str]:
 
 
 def keep_freed_memory() -> bool:
-    """Have the process keep memory that it frees, for its next use, unless the user says how.
+    """Keep freed memory in this process for its next use, unless the user has set otherwise.
 
-    By default glibc returns large blocks to the system, which clears each page before it gives
+    By default glibc returns large blocks to the system, which clears each page before it hands
     it out again: a feature map of 25 MB costs more to allocate than to add to another.
 
     Returns:
-        Whether that was done; not outside Linux with glibc.
+        Whether that was done; it needs Linux with glibc.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if platform.libc_ver()[0] != "glibc" or "glibc.malloc" in tunables:
@@ -73,16 +73,16 @@ def keep_freed_memory() -> bool:
     if any(name in os.environ for name in _MALLOC_SETTINGS):
         return False
     libc = ctypes.CDLL(None)
-    # No blocks of their own that are returned when freed, and a heap that never shrinks (-1).
+    # No separate mappings, which are returned when freed, and a heap that never shrinks (-1).
     if not (libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, -1)):
         return False
-    # Processes of a loader would hold a copy of all of it until the epoch ends.
+    # DataLoader workers would hold a copy of all of it until the epoch ends.
     os.register_at_fork(before=lambda: libc.malloc_trim(0))
     return True
 
 
 def threads() -> int:
-    """How many threads this process computes with on a CPU, after :func:`tune_cpu`."""
+    """The number of CPU threads of this process, after :func:`tune_cpu`."""
     given = os.environ.get(THREADS, "").split(",")[0].strip()
     if given.isdigit() and int(given):
         return int(given)
@@ -96,8 +96,8 @@ def _threads_set_by_user() -> bool:
         return False
     if "PADDLE_LOCAL_SIZE" not in os.environ:
         return True
-    # The launcher has imported Paddle, which sets the variable to 1 where it is not set;
-    # what the user gave is in the environment that the launcher was started with.
+    # The launcher has imported Paddle, which sets the variable to 1 if it is not set. The
+    # environment that the launcher was started with holds the user's choice.
     try:
         started_with = Path(f"/proc/{os.getppid()}/environ").read_bytes()
     except OSError:
@@ -105,8 +105,8 @@ def _threads_set_by_user() -> bool:
     return any(entry.startswith(THREADS.encode() + b"=") for entry in started_with.split(b"\0"))
 
 
-def require_paddle() -> None:
-    """Import Paddle; raises UserError, with what to install, where that fails."""
+def check_paddle() -> None:
+    """Import Paddle; raise UserError, with what to install, if that fails."""
     try:
         import paddle  # noqa: F401
     except ImportError as error:
@@ -120,12 +120,12 @@ def require_paddle() -> None:
 def check_device(
     device: str, option: str = "Global.device", instead: str = "-o Global.device=cpu"
 ) -> None:
-    """Raise UserError, with the option to use, when Paddle cannot use ``device`` here.
+    """Raise UserError if Paddle cannot use ``device`` here.
 
     Args:
         device: ``cpu``, ``gpu``, ``xpu``, ...
-        option: what it was given for.
-        instead: what selects the CPU.
+        option: the option that asks for it, for the message.
+        instead: the option that selects the CPU.
     """
     import paddle
 

@@ -29,12 +29,12 @@ def prepare(build: Callable[[str], nn.Layer], case: Case) -> Ready:
     Raises:
         UserError: there is no such subject, or it cannot do that.
     """
-    from ..runtime import check_device, require_paddle, threads, tune_cpu
+    from ..runtime import check_device, check_paddle, threads, tune_cpu
 
     require_possible(case)
     if case.device == "cpu":
         tune_cpu(onednn=case.mode != "train_static", keep_memory=True)
-    require_paddle()
+    check_paddle()
     check_device(case.device, "--device", "--device cpu")
     import paddle
 

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--list takes one folder with --images, which its paths are relative to")
     tune(global_section(path, args.override))
     ppcls = register()
-    ppcls.require_trainer()
+    ppcls.check_trainer()
     from ..data.image_files import find_images, listed_images
     from ..deploy.preprocess import Preparation
     from ..hosts.paddleclas.evaluation import load_network

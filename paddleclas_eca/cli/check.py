@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     path = find_config(args.config)
     tune(global_section(path, args.override))
     ppcls = register()
-    ppcls.require_trainer()
+    ppcls.check_trainer()
     from ..hosts.paddleclas.config_check.findings import ERROR
     from ..hosts.paddleclas.config_check.preflight import inspect_run, table
 

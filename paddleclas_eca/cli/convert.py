@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: the weights cannot be converted; nothing was written.
     """
-    from ..runtime import require_paddle
+    from ..runtime import check_paddle
 
-    require_paddle()
+    check_paddle()
     from ..weights import convert_file
 
     conversion, files = convert_file(

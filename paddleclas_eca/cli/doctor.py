@@ -1,4 +1,4 @@
-"""``paddleclas-eca doctor``: what is installed, what was found, and what it can do."""
+"""``paddleclas-eca doctor``: whether models can be trained here, and with which versions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import platform
 
 from .. import __version__, register
 from ..errors import UserError
-from ..hosts.paddleclas.session import PaddleClas, find_paddleclas
-from ..runtime import ONEDNN_FLAGS, THREADS, require_paddle, tune_cpu
+from ..hosts.paddleclas.session import PaddleClas, active_patches, find_paddleclas
+from ..runtime import ONEDNN_FLAGS, THREADS, check_paddle, tune_cpu
 from .command import Command
 
 _PACKAGES = (
@@ -22,30 +22,48 @@ _PACKAGES = (
     "opencv-python",
     "visualdl",
 )
+_VARIABLES = (THREADS, *ONEDNN_FLAGS, "PADDLECLAS_ROOT", "CUDA_VISIBLE_DEVICES")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; 0 if models can be trained here, else 1."""
     tuned = tune_cpu()
-    print(f"paddleclas_eca {__version__}, Python {platform.python_version()}")
-    for package in _PACKAGES:
-        version = _version(package)
-        if version:
-            print(f"  {package} {version}")
+    ppcls, failure, devices = None, None, []
     try:
-        require_paddle()
-        _print_machine(tuned)
+        check_paddle()
+        devices = _devices()
         ppcls = find_paddleclas()
-        version = f" {ppcls.version}" if ppcls.version else ""
-        print(f"PaddleClas{version}: {ppcls.folder} ({ppcls.found_by})")
-        ppcls.require_trainer()
+        ppcls.check_trainer()
         register()
     except UserError as error:
-        print(f"can train: no. {error}")
-        return 1
-    print("can train: yes")
-    _print_cures(ppcls)
-    return 0
+        failure = error
+    print(f"not ready: {failure}" if failure else f"ready: {_summary(ppcls, devices)}")
+    if devices:
+        print(f"devices: {', '.join(devices)}")
+    if ppcls:
+        print(f"PaddleClas: {ppcls.folder} ({ppcls.found_by})")
+    installed = {package: _version(package) for package in _PACKAGES}
+    versions = [f"{package} {version}" for package, version in installed.items() if version]
+    print(f"packages: {', '.join([f'paddleclas_eca {__version__}', *versions])}")
+    if args.verbose:
+        for name in _VARIABLES:
+            if name in os.environ:
+                origin = " (set for the CPU)" if name in tuned else ""
+                print(f"environment: {name}={os.environ[name]}{origin}")
+        for patch in active_patches():
+            print(f"patch: {patch.name} ({patch.versions}): {patch.symptom}")
+    return 1 if failure else 0
+
+
+def _summary(ppcls: PaddleClas, devices: list[str]) -> str:
+    import paddle
+
+    kind = "GPU" if len(devices) > 1 else "CPU"
+    version = ppcls.version or f"in {ppcls.folder.parent}"
+    return (
+        f"{kind}, PaddleClas {version}, Paddle {paddle.__version__}, "
+        f"Python {platform.python_version()}"
+    )
 
 
 def _version(package: str) -> str | None:
@@ -55,38 +73,28 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _print_machine(tuned: dict[str, str]) -> None:
+def _devices() -> list[str]:
     import paddle
 
-    devices = ["cpu"]
-    if paddle.device.is_compiled_with_cuda():
-        devices += [
-            f"gpu:{i} ({paddle.device.cuda.get_device_name(i)})"
-            for i in range(paddle.device.cuda.device_count())
-        ]
-    print(f"devices: {', '.join(devices)}")
-    for variable in (THREADS, *ONEDNN_FLAGS):
-        if variable in os.environ:
-            origin = "set by these tools for the CPU" if variable in tuned else "set by you"
-            print(f"  {variable}={os.environ[variable]} ({origin})")
+    gpus = paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
+    return [
+        "cpu",
+        *(f"gpu:{i} ({paddle.device.cuda.get_device_name(i)})" for i in range(gpus)),
+    ]
 
 
-def _print_cures(ppcls: PaddleClas) -> None:
-    from ..hosts.paddleclas.compat import patches_in_force
-    from ..hosts.paddleclas.config_check.rules import rules_for
-
-    for title, cures in (
-        ("patches in force", patches_in_force()),
-        ("config rules in force", rules_for(ppcls)),
-    ):
-        print(f"{title}: {len(cures)}")
-        for cure in cures:
-            print(f"  {cure.name} ({cure.versions}): {cure.symptom}")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="also show environment variables, and the patches that PaddleClas needs here",
+    )
 
 
 COMMAND = Command(
     "doctor",
-    "show versions, where PaddleClas was found, what it can do, patches, devices and threads",
-    lambda parser: None,
+    "show whether models can be trained here, and with which versions and devices",
+    _add_arguments,
     run,
 )

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, mode: str) -> int:
     path = find_config(args.config)
     tune(global_section(path, args.override))
     ppcls = register()
-    ppcls.require_trainer()
+    ppcls.check_trainer()
     from ..deploy.onnx import SWITCH, require_converter
     from ..hosts.paddleclas.engine.run import run_engine
 

@@ -71,7 +71,7 @@ class Predictor:
             tune_cpu()
         # Finds Paddle, or says what to install.
         ppcls = activate()
-        ppcls.require_trainer()
+        ppcls.check_trainer()
         if backend == "onnxruntime":
             self._session = open_onnx_session(self.model.folder, device)
         else:

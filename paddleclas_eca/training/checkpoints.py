@@ -1,13 +1,12 @@
 """Checkpoints on disk: written whole or not at all, and found again.
 
-A checkpoint ``latest`` is PaddleClas's files ``latest.pdparams``, ``latest.pdopt`` and
-``latest.pdstates``, and ``latest.manifest.json``, which says what belongs to it: size and SHA-256
-of every file, and where training stood. Saving goes through these states, and a kill in any of
-them leaves a complete checkpoint:
+A checkpoint ``latest`` is the files ``latest.pdparams``, ``latest.pdopt``, ... and
+``latest.manifest.json``, which holds the size and SHA-256 of every file, and the state of the
+run. Saving goes through these steps, and a kill in any of them leaves a complete checkpoint:
 
-1. ``.saving-*/`` is being filled: the former checkpoint is in place. :func:`recover` removes it.
-2. ``.latest.ready/`` is complete and flushed to the disk; it got its name in one step. Its files
-   are being moved into place, the manifest last. :func:`recover` moves the rest.
+1. ``.saving-*/`` is being filled; the former checkpoint is in place. :func:`recover` removes it.
+2. ``.latest.ready/``, renamed in one step, is complete and flushed to the disk. Its files are
+   being moved into place, the manifest last. :func:`recover` moves the rest.
 3. The files are in place.
 """
 
@@ -25,24 +24,25 @@ from pathlib import Path, PurePath
 from typing import Any, Callable
 
 from ..errors import UserError
-from ..files import flush, sha256
+from ..files import flush, read_file, sha256
 
-# Value of Global.checkpoints that asks for the newest complete one.
+# Given in place of a path: resume from the newest complete checkpoint.
 AUTO = "auto"
 MANIFEST = ".manifest.json"
 _FORMAT = 1
 _SAVING = ".saving-"
 _READY = ".ready"
+_LARGEST_MANIFEST = 16 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that is complete.
+    """A complete checkpoint.
 
     Attributes:
-        path: its files without their endings, as ``Global.checkpoints`` takes it.
-        state: where training stood, as given to :func:`write`.
-        digest: of its manifest: two checkpoints with the same are the same.
+        path: the path of its files without their endings.
+        state: the state of the run, as given to :func:`write`.
+        digest: SHA-256 of its manifest, so of all its content.
     """
 
     path: Path
@@ -51,23 +51,22 @@ class Checkpoint:
 
     @property
     def age(self) -> tuple[int, int, bool]:
-        """Epochs and steps of training that it has had, for comparing."""
+        """How far the run had got, for comparison: epochs, steps, whether that epoch is trained."""
         state = self.state
         return state["epoch"], state.get("steps", 0), state.get("trained", False)
 
 
 @contextlib.contextmanager
 def write(folder: Path, name: str, state: dict[str, Any]) -> Iterator[Path]:
-    """Save a checkpoint: yields a new folder to write its files to.
+    """Save a checkpoint: yields an empty directory to write its files to.
 
     Args:
-        folder: where the checkpoint belongs; made if it is missing.
-        name: its name; the files in the folder that is yielded begin with it, or lie in
-            folders of their own.
-        state: where training stands; ``epoch`` is required. It must be plain JSON.
+        folder: directory of the checkpoint; created if it is missing.
+        name: its name; its files begin with it, or lie in directories of their own.
+        state: state of the run, as JSON can hold it; ``epoch`` is required.
 
     Raises:
-        UserError: it cannot be written. What was there before still is.
+        UserError: it cannot be written. The former checkpoint is untouched.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,18 +89,18 @@ def write(folder: Path, name: str, state: dict[str, Any]) -> Iterator[Path]:
 
 
 def is_half_saved(path: str) -> bool:
-    """Whether a killed run left the checkpoint at ``path`` to be moved into place."""
+    """Whether a killed run left files of the checkpoint at ``path`` for :func:`recover`."""
     return _ready(Path(path)).exists()
 
 
 def recover(folder: Path) -> None:
-    """Finish what a killed run left half done; only one process may do so.
+    """Finish or remove what a killed run left half saved; only one process may do so.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the directory cannot be written.
     """
     try:
-        # With PaddleClas's uniform output, checkpoints have folders of their own.
+        # A checkpoint may have a directory of its own.
         for place in (folder, *(entry for entry in folder.iterdir() if entry.is_dir())):
             for left in place.glob(f".*{_READY}"):
                 _move_in(left)
@@ -111,8 +110,8 @@ def recover(folder: Path) -> None:
         raise _cannot_write(folder, error) from error
 
 
-def require_writable(folder: Path) -> None:
-    """Raise UserError if no checkpoint can be written to ``folder``, which is made if missing."""
+def check_writable(folder: Path) -> None:
+    """Raise UserError if no checkpoint can be written to ``folder``, which it creates."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         Path(tempfile.mkdtemp(prefix=_SAVING, dir=folder)).rmdir()
@@ -121,11 +120,9 @@ def require_writable(folder: Path) -> None:
 
 
 def find_newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The complete checkpoint in ``folder`` that has had most training, or None.
+    """The complete checkpoint in ``folder`` or a directory in it that is trained most, or None.
 
-    Args:
-        folder: of a run; with PaddleClas's uniform output, checkpoints have folders of their own.
-        warn: is told of each one that is left out, and why.
+    ``warn`` gets a message for each checkpoint that is left out.
     """
     found = []
     files = [*folder.glob(f"*{MANIFEST}"), *folder.glob(f"*/*{MANIFEST}")]
@@ -139,15 +136,15 @@ def find_newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
         path = file.with_suffix("")
         if path.name not in known:
             warn(
-                f"left out: {path} has no manifest, so it cannot be told whether it is complete. "
-                f"To go on from it, name it: Global.checkpoints={path}"
+                f"left out: {path} has no manifest, so it may be incomplete. To resume from it, "
+                f"give its path instead of {AUTO!r}"
             )
-    # Of the same age, latest is what an interrupted run saved last. A run keeps many, and reading
-    # all of their files would take minutes.
+    # Of the same age, an interrupted run saved latest last. Only the newest is read: reading all
+    # of them would take minutes.
     found.sort(key=lambda entry: (entry[0].age, entry[0].path.name == "latest"), reverse=True)
     for checkpoint, entries in found:
         try:
-            _require_whole(checkpoint, entries)
+            _check_whole(checkpoint, entries)
         except UserError as error:
             warn(f"left out: {error}")
         else:
@@ -156,23 +153,23 @@ def find_newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
 
 
 def read(path: Path) -> Checkpoint:
-    """The checkpoint at ``path``, after a check that it is complete and unchanged.
+    """The checkpoint at ``path``.
 
     Raises:
-        UserError: it is not, or has no manifest.
+        UserError: it is incomplete, changed since it was saved, or has no manifest.
     """
     checkpoint, entries = _read_manifest(path)
-    _require_whole(checkpoint, entries)
+    _check_whole(checkpoint, entries)
     return checkpoint
 
 
 def _read_manifest(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
-    """A checkpoint, and what its manifest says of each file; the files are not looked at."""
+    """A checkpoint, and the entries of its files; the files themselves are not read."""
     file = path.with_name(path.name + MANIFEST)
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"checkpoint {path}: no {file.name}: {error.strerror}") from error
+        content = read_file(file, "manifest", _LARGEST_MANIFEST)
+    except UserError as error:
+        raise UserError(f"checkpoint {path}: {error}") from error
     damaged = UserError(f"checkpoint {path}: {file.name} is damaged")
     try:
         manifest = json.loads(content)
@@ -189,7 +186,7 @@ def _read_manifest(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     return checkpoint, files
 
 
-def _require_whole(checkpoint: Checkpoint, entries: dict[str, Any]) -> None:
+def _check_whole(checkpoint: Checkpoint, entries: dict[str, Any]) -> None:
     folder = checkpoint.path.parent
     damage = [what for name in entries if (what := _damage(folder / name, entries[name]))]
     if damage:
@@ -199,7 +196,7 @@ def _require_whole(checkpoint: Checkpoint, entries: dict[str, Any]) -> None:
 
 
 def has_manifest(path: Path) -> bool:
-    """Whether a checkpoint was saved with a manifest: PaddleClas alone writes none."""
+    """Whether the checkpoint at ``path`` has a manifest; those of other tools have none."""
     return path.with_name(path.name + MANIFEST).is_file()
 
 
@@ -208,7 +205,7 @@ def _ready(path: Path) -> Path:
 
 
 def _damage(file: Path, entry: dict[str, Any]) -> str | None:
-    """What is wrong with a file of a checkpoint."""
+    """What is wrong with a file of a checkpoint, if anything."""
     try:
         size = file.stat().st_size
         if size != entry.get("size"):
@@ -221,13 +218,10 @@ def _damage(file: Path, entry: dict[str, Any]) -> str | None:
 
 
 def _seal(stage: Path, name: str, state: dict[str, Any]) -> None:
-    """Write the manifest of what is in ``stage``, and have all of it reach the disk."""
+    """Write the manifest of the files in ``stage``, and flush all of them to the disk."""
     files = [file for file in sorted(stage.rglob("*")) if file.is_file()]
     entries = {
-        file.relative_to(stage).as_posix(): {
-            "size": file.stat().st_size,
-            "sha256": sha256(file),
-        }
+        file.relative_to(stage).as_posix(): {"size": file.stat().st_size, "sha256": sha256(file)}
         for file in files
     }
     manifest = stage / f"{name}{MANIFEST}"
@@ -238,7 +232,7 @@ def _seal(stage: Path, name: str, state: dict[str, Any]) -> None:
 
 
 def _move_in(ready: Path) -> None:
-    """Move a complete checkpoint to where it belongs; it may be half moved already."""
+    """Move a complete checkpoint into place; it may be half moved already."""
     folder = ready.parent
     manifest = ready / f"{ready.name[1 : -len(_READY)]}{MANIFEST}"
     if manifest.exists():
@@ -265,14 +259,12 @@ def _files_of(manifest: Path) -> set[str]:
 
 
 def _stays_inside(name: str) -> bool:
-    """Whether a file name of a manifest leads nowhere else: manifests come from elsewhere, too."""
+    """Whether a file name of a manifest, which may come from elsewhere, stays in its directory."""
     return not PurePath(name).is_absolute() and ".." not in PurePath(name).parts
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
-    reason = error.strerror or str(error)
     return UserError(
-        f"checkpoint {path} cannot be written: {reason}. Checkpoints saved before are untouched. "
-        f"Mend that, or set another Global.output_dir; -o Global.checkpoints=auto goes on from "
-        f"the newest in its folder."
+        f"checkpoint {path} cannot be written: {error.strerror or error}. Earlier checkpoints are "
+        f"untouched"
     )

@@ -1,19 +1,29 @@
-"""Loaders that say when they are read, by which a run is followed from outside."""
+"""Objects that take the place of others: a data loader that reports when it is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from .seeding import StandIn
 
-# What an Engine reads for evaluation.
-_EVALUATION = ("eval_dataloader", "gallery_query_dataloader", "gallery_dataloader")
-_EVALUATION += ("query_dataloader",)
+class Proxy:
+    """Takes the place of an object and passes on all attributes that it does not define."""
+
+    def __init__(self, original: Any) -> None:
+        self._original = original
+
+    def __len__(self) -> int:
+        return len(self._original)
+
+    def __getattr__(self, name: str) -> Any:
+        # Copying asks for these before there is an original.
+        if name.startswith("__") or name == "_original":
+            raise AttributeError(name)
+        return getattr(self._original, name)
 
 
-class WatchedLoader(StandIn):
-    """A data loader that says when a batch is asked for and when it is handed out."""
+class WatchedLoader(Proxy):
+    """A data loader that calls ``before`` and ``after`` each batch."""
 
     def __init__(
         self,
@@ -28,7 +38,7 @@ class WatchedLoader(StandIn):
     def __iter__(self) -> Iterator[Any]:
         batches = iter(self._original)
         while True:
-            # The step on the batch before this one is complete.
+            # The step on the previous batch is complete.
             self._before()
             try:
                 batch = next(batches)
@@ -36,9 +46,3 @@ class WatchedLoader(StandIn):
                 return
             self._after(batch)
             yield batch
-
-
-def evaluation_loaders(engine: Any) -> dict[str, Any]:
-    """The loaders that an Engine reads for evaluation, by the names of its attributes."""
-    loaders = {name: getattr(engine, name, None) for name in _EVALUATION}
-    return {name: loader for name, loader in loaders.items() if loader is not None}

@@ -15,26 +15,21 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-SWITCH = "progress"
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
 class Bar(tqdm):
-    """tqdm's bar without a thread of its own, and without a lock that processes share."""
+    """tqdm's bar without its monitor thread and its lock shared between processes."""
 
     monitor_interval = 0
     _lock = threading.RLock()
 
 
-def is_wanted(settings: dict[str, Any]) -> bool:
-    """Whether bars are to be drawn.
-
-    Args:
-        settings: the section ``Global`` of a config, where ``progress: False`` turns them off.
-    """
-    if not settings.get(SWITCH, True) or os.environ.get("TERM") == "dumb":
+def terminal_shows_bars() -> bool:
+    """Whether standard error is a terminal that can draw bars."""
+    if os.environ.get("TERM") == "dumb":
         return False
-    # What a pipe hands on to the same terminal, as ``| tee train.log`` does, would tear the bar.
+    # Text that a pipe passes on to the same terminal (``| tee train.log``) would tear the bar.
     return sys.stderr is not None and sys.stderr.isatty() and not _is_pipe(sys.stdout)
 
 
@@ -46,13 +41,13 @@ def _is_pipe(stream: Any) -> bool:
 
 
 def open_bar(shown: bool, title: str, total: int, done: int = 0) -> Bar:
-    """A bar that takes its line away when it is closed.
+    """A bar that disappears when it is closed.
 
     Args:
-        shown: whether it is drawn at all.
-        title: stands in front of it.
-        total: steps in all.
-        done: of these, how many were made before.
+        shown: whether it is drawn.
+        title: text in front of it.
+        total: number of steps.
+        done: how many of them were done before.
     """
     return Bar(
         desc=title,
@@ -61,7 +56,7 @@ def open_bar(shown: bool, title: str, total: int, done: int = 0) -> Bar:
         disable=not shown,
         leave=False,
         dynamic_ncols=True,
-        # The time left follows from the mean speed, which is what stands beside it.
+        # The time left follows from the mean speed, which is shown beside it.
         smoothing=0,
         bar_format=_FORMAT,
     )
@@ -69,12 +64,7 @@ def open_bar(shown: bool, title: str, total: int, done: int = 0) -> Bar:
 
 @contextlib.contextmanager
 def apart_from_text(shown: bool, logger: logging.Logger) -> Iterator[None]:
-    """Have the lines of a logger, and Python's warnings, appear above the bar, whole.
-
-    Args:
-        shown: whether there are bars.
-        logger: writes to standard output.
-    """
+    """Print the lines of ``logger`` and Python's warnings above the bar, if one is shown."""
     if not shown:
         yield
         return

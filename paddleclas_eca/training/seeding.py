@@ -1,10 +1,10 @@
-"""Randomness as a function of where training stands, so that a resumed run goes on exactly.
+"""Randomness as a function of the position in training, so that a resumed run is exact.
 
-PaddleClas's augmentations draw from the global generators of ``random`` and NumPy, in the order
-in which loader processes happen to read images; no checkpoint can hold that. Here every image,
-every batch and every step has a seed of its own, made of the run's seed, the epoch and the
-image's or step's number. The augmentations of a run are then the same with any number of loader
-processes, and steps that are done already can be skipped without loading their images.
+Augmentations draw from the global generators of ``random`` and NumPy in the order in which
+DataLoader workers happen to read images; no checkpoint can hold that. Here every image, batch and
+step has a seed of its own, derived from the run's seed, the epoch and the number of the image or
+step. So augmentations do not depend on the number of workers, and a resumed run skips the steps
+that are done without loading their images.
 """
 
 from __future__ import annotations
@@ -20,21 +20,23 @@ from typing import Any, Callable
 import numpy as np
 import paddle
 
+from .loaders import Proxy
+
 
 def new_seed() -> int:
-    """A seed for a run that has none."""
+    """A random seed, for a run that has none."""
     return secrets.randbits(31)
 
 
 def derive(seed: int, *numbers: Any) -> int:
-    """A seed of 32 bits for one thing of a run; other numbers give an unrelated one."""
+    """A seed of 32 bits for the part of a run that ``numbers`` name."""
     text = ":".join(map(str, (seed, *numbers)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from generators of this seed, and leave the global ones as they were."""
+    """Seed the global generators inside this context, and restore them after it."""
     python, numpy = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed)
@@ -45,29 +47,13 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-class StandIn:
-    """Takes the place of an object, which shows through where nothing else is said."""
-
-    def __init__(self, original: Any) -> None:
-        self._original = original
-
-    def __len__(self) -> int:
-        return len(self._original)
-
-    def __getattr__(self, name: str) -> Any:
-        # Copying asks for these before there is an original.
-        if name.startswith("__") or name == "_original":
-            raise AttributeError(name)
-        return getattr(self._original, name)
-
-
-class SeededDataset(StandIn, paddle.io.Dataset):
-    """A data set whose images are augmented by their number and the epoch alone.
+class SeededDataset(Proxy, paddle.io.Dataset):
+    """A data set whose augmentations depend on seed, epoch and image number alone.
 
     Attributes:
-        seed: of the run, and of this process's place in it.
-        epoch: the epoch that is being read.
-        last: the number that was read last, which a batch takes its seed from.
+        seed: of the run and this process.
+        epoch: the current epoch.
+        last: the image that was read last, which the seed of its batch is derived from.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -82,21 +68,21 @@ class SeededDataset(StandIn, paddle.io.Dataset):
 
 
 class SeededBatches:
-    """A function that makes a batch of images, and mixes them by the batch's own seed."""
+    """A collate function that draws (Mixup, for example) from the batch's own seed."""
 
     def __init__(self, collate: Callable[[Any], Any], dataset: SeededDataset) -> None:
         self._collate = collate
         self._dataset = dataset
 
     def __call__(self, samples: Any) -> Any:
-        """Make a batch, as the function that this stands for does."""
+        """Collate ``samples`` into a batch."""
         data = self._dataset
         with seeded(derive(data.seed, "batch", data.epoch, data.last)):
             return self._collate(samples)
 
 
-class SkippingSampler(StandIn):
-    """A batch sampler that leaves out the first ``skip`` batches, once."""
+class SkippingSampler(Proxy):
+    """A batch sampler that leaves out the first ``skip`` batches of the next epoch."""
 
     def __init__(self, sampler: Any) -> None:
         super().__init__(sampler)

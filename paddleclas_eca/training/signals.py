@@ -1,7 +1,6 @@
-"""Stop a training run between two steps when it is asked to, on all processes alike.
+"""Stop a training run between two steps on SIGTERM or SIGINT, on all processes alike.
 
-Preemption, ``kill`` and Ctrl-C send SIGTERM or SIGINT. The first one asks the run to stop; a
-second one ends it at once.
+The first signal asks the run to stop; a second one ends the process at once.
 """
 
 from __future__ import annotations
@@ -18,65 +17,62 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Callable
 
-import paddle
-from paddle import distributed
-
-# As sysexits.h has it: a temporary failure, the user is invited to try again.
+# EX_TEMPFAIL of sysexits.h: a temporary failure, try again.
 EXIT_CODE = 75
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Paddle's launcher sends SIGTERM to each of its processes three times within 0.6 s, and that
-# to one process after the other. So close together they are one request.
+# Paddle's launcher sends SIGTERM three times within 0.6 s to one process after the other. Signals
+# this close together are one request.
 LAUNCHER_REPEATS_FOR = 2.0
-# Steps between asking the other processes and looking at their answer: long enough that nobody
-# waits for it on a GPU.
+# Steps between asking the other processes and reading their answer, so that a GPU never waits.
 _LAG = 2
 _END = b"\0"
 
 
 class StopTraining(BaseException):
-    """Leaves PaddleClas's loops; no ``Exception``, since one of them catches those."""
+    """Leaves the training loop; not an ``Exception``, because training loops catch those."""
 
 
 class StopRequest:
-    """Whether this run was asked to stop, and whether all of its processes know."""
+    """Whether this run was asked to stop, agreed between all of its ``processes``."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int = 1) -> None:
         self._asked = threading.Event()
-        self._distributed = distributed if distributed.get_world_size() > 1 else None
+        self._processes = processes
         self._answers: deque[Any] = deque()
         self._due = False
         self._listening = False
-        # Shared with the loader's processes.
+        # Shared with the DataLoader workers.
         self._closing = mmap.mmap(-1, 1)
         self._parent = os.getpid()
 
     def due(self) -> bool:
-        """Whether to stop from here on. All processes must call it equally often, between steps."""
-        if self._distributed is None:
+        """Whether to stop now. All processes must call it equally often, between steps."""
+        if self._processes == 1:
             self._due = self._asked.is_set()
         elif not self._due:
+            import paddle
+
             answer = paddle.to_tensor([int(self._asked.is_set())], dtype="int32")
-            self._distributed.all_reduce(answer, op=self._distributed.ReduceOp.MAX)
+            paddle.distributed.all_reduce(answer, op=paddle.distributed.ReduceOp.MAX)
             self._answers.append(answer)
             self._due = len(self._answers) > _LAG and bool(self._answers.popleft().item())
         return self._due
 
     @contextlib.contextmanager
-    def listen(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Take SIGTERM and SIGINT as requests to stop; ``say`` is told of the first."""
+    def listen(self, warn: Callable[[str], None]) -> Iterator[None]:
+        """Take SIGTERM and SIGINT as requests to stop; ``warn`` gets a message for the first."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # Python delivers signals to the main thread alone
+            yield  # Python delivers signals to the main thread only
             return
         receiver, sender = socket.socketpair()
         sender.setblocking(False)
-        # Python runs handlers between two of its own instructions only, so not while a step
-        # computes, or waits for another process for ever. The byte that a signal leaves in this
-        # socket is there at once, and a thread can act on it.
+        # Python runs signal handlers between two bytecodes, so not while a step computes or waits
+        # for another process. The wakeup socket gets a byte at once, and a thread acts on it.
         self._listening = True
         os.register_at_fork(after_in_child=self._shield_fork)
         handlers = {number: signal.signal(number, _do_nothing) for number in SIGNALS}
         wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-        watcher = threading.Thread(target=self._watch, args=(receiver, say), daemon=True)
+        watcher = threading.Thread(target=self._watch, args=(receiver, warn), daemon=True)
         watcher.start()
         try:
             yield
@@ -91,7 +87,7 @@ class StopRequest:
             sender.close()
             receiver.close()
 
-    def _watch(self, receiver: socket.socket, say: Callable[[str], None]) -> None:
+    def _watch(self, receiver: socket.socket, warn: Callable[[str], None]) -> None:
         repeats_until = 0.0
         while (received := receiver.recv(1)) != _END:
             number = received[0]
@@ -102,24 +98,24 @@ class StopRequest:
                 self._asked.set()
                 if "PADDLE_TRAINER_ID" in os.environ:
                     repeats_until = now + LAUNCHER_REPEATS_FOR
-                say(
-                    f"{signal.Signals(number).name}: this step is finished, then the run is saved "
-                    f"and ends; a second signal ends it at once"
+                warn(
+                    f"{signal.Signals(number).name}: the run finishes this step, saves a "
+                    f"checkpoint and ends; a second signal ends it at once"
                 )
             elif now > repeats_until:
                 end_at_once(128 + number)
 
     def _shield_fork(self) -> None:
-        # Until the process of a loader says that it is one.
+        # Until a DataLoader worker calls shield_worker().
         if self._listening:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def shield_loader_process(self) -> None:
-        """In a process of a data loader: leave it to the training process when to end.
+    def shield_worker(self) -> None:
+        """In a DataLoader worker: ignore the signals, the training process ends the workers.
 
-        Ctrl-C and the launcher signal all processes of the group. If the loader's died of it,
-        Paddle would break off the step that is to be finished.
+        Ctrl-C and the launcher signal the whole process group. If workers died of it, Paddle
+        would abort the step that is to be finished.
         """
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -131,11 +127,11 @@ class StopRequest:
 
 
 def end_at_once(code: int) -> None:
-    """End this process without any more of Python, and those of its loaders before it."""
+    """Kill the DataLoader workers, then end this process without Python's shutdown."""
     for process in multiprocessing.active_children():
         process.kill()
     os._exit(code)
 
 
 def _do_nothing(*_: Any) -> None:
-    """Handle a signal that the watching thread acts on."""
+    """The watching thread acts on the signal."""

@@ -1,8 +1,8 @@
-"""End a process of a job when another one is gone, and say so in one sentence.
+"""End a process of a distributed job when another one is lost, and say so in one sentence.
 
-Processes that train together wait for each other in every step. When one is gone, gloo aborts
+Processes that train together wait for each other in every step. When one is lost, gloo aborts
 the others with a C++ stack, at once or after 30 s, and NCCL lets them wait, for hours if need
-be. So every process keeps a connection to rank 0, over which both tell that they are alive.
+be. So every process keeps a connection to rank 0, over which both report that they are alive.
 """
 
 from __future__ import annotations
@@ -25,100 +25,93 @@ DEFAULT_TIMEOUT = 300.0
 _SHORTEST_TIMEOUT = 10.0
 _TOKEN_BYTES = 16
 _GREETING_BYTES = _TOKEN_BYTES + 4
-# What a process says: that it is alive; last, that it has finished, that an error ended it, or
-# that it has lost another one. The reason stands behind the last two.
-_ALIVE, _GOODBYE, _FAILED, _LOST = b".", b"!", b"x", b"?"
+# Messages: alive; finished; ended by an error; ended because another process is lost. A reason
+# follows the last two.
+ALIVE, GOODBYE, FAILED, LOST = b".", b"!", b"x", b"?"
 _LONGEST_REASON = 500
-# Mistakes in a config end all processes alike: this long each has to find its own.
+# A mistake in the config ends all processes alike: each has this long to report its own error.
 _TIME_FOR_OWN_ERROR = 1.0
 
 
-def timeout_of(settings: dict[str, Any]) -> float:
-    """Seconds of silence after which a process counts as lost, or 0 not to watch.
+def check_timeout(value: Any, option: str) -> float:
+    """The value of ``option`` in seconds: the silence after which a process counts as lost.
 
-    Args:
-        settings: the ``Global`` section of a config.
+    0, False or None turn the watchdog off.
 
     Raises:
-        UserError: ``peer_timeout`` is no such number.
+        UserError: it is no number of at least 10.
     """
-    value = settings.get("peer_timeout", DEFAULT_TIMEOUT)
     if not value:
         return 0.0
     number = not isinstance(value, bool) and isinstance(value, (int, float))
     if not number or not value >= _SHORTEST_TIMEOUT:
         raise UserError(
-            f"Global.peer_timeout: {value!r} is no number of seconds of at least "
-            f"{_SHORTEST_TIMEOUT:.0f}; 0 turns the watch off"
+            f"{option}: {value!r} is no number of seconds of at least "
+            f"{_SHORTEST_TIMEOUT:.0f}; 0 turns the watchdog off"
         )
     return float(value)
 
 
 @contextlib.contextmanager
-def watch(timeout: float, warn: Callable[[str], None]) -> Iterator[None]:
+def watch(timeout: float, warn: Callable[[str], None], advice: str = "") -> Iterator[None]:
     """End this process, with :data:`EXIT_CODE`, if another one is lost inside this context.
 
     Enter it on all processes alike, after ``init_parallel_env``.
 
     Args:
-        timeout: seconds of silence after which a process counts as lost.
-        warn: is told when the others cannot be watched.
+        timeout: seconds of silence after which a process counts as lost; 0 to watch nothing.
+        warn: gets a message when the others cannot be watched.
+        advice: how to resume, for the last message of a process that ends.
     """
     from paddle import distributed
 
     if not timeout or distributed.get_world_size() == 1:
         yield
         return
-    peers = _Peers(timeout, distributed.get_rank())
-    peers.meet(distributed, warn)
-    threading.Thread(target=peers.attend, name="peers", daemon=True).start()
-    with _aborts_explained(peers.end_of_communication):
+    watchdog = Watchdog(timeout, distributed.get_rank(), advice)
+    watchdog.connect(distributed, warn)
+    threading.Thread(target=watchdog.serve, name="watchdog", daemon=True).start()
+    with _aborts_explained(watchdog.end_of_communication):
         try:
             yield
         except Exception as error:
             if _is_about_peers(error):
-                peers.end_of_communication(_gist(error))
-            peers.leave(_FAILED, _gist(error))
+                watchdog.end_of_communication(_gist(error))
+            watchdog.disconnect(FAILED, _gist(error))
             raise
         except BaseException:
-            peers.leave(_GOODBYE)
+            watchdog.disconnect(GOODBYE)
             raise
-        peers.leave(_GOODBYE)
+        watchdog.disconnect(GOODBYE)
 
 
 @contextlib.contextmanager
 def watch_building(
-    settings: dict[str, Any], failure: Exception | None, warn: Callable[[str], None]
+    timeout: float, failure: Exception | None, warn: Callable[[str], None]
 ) -> Iterator[None]:
-    """A :func:`watch` before training, so that a process that fails is not waited for.
+    """:func:`watch` before training, so that nobody waits for a process that fails.
 
-    On another machine they would wait until Paddle gives up, after 15 minutes.
+    On other machines they would wait until Paddle gives up, after 15 minutes.
 
     Args:
-        settings: the ``Global`` section of a config.
-        failure: what this process has failed on already; it is raised when the others are there
-            to be told of it.
-        warn: is told when the others cannot be watched.
+        timeout: as for :func:`watch`.
+        failure: an error of this process, which is raised once the others can be told.
+        warn: gets a message when the others cannot be watched.
     """
     from paddle import distributed
 
-    timeout = 0.0
-    with contextlib.suppress(
-        UserError
-    ):  # each process tells this itself, as it looks at the config
-        timeout = timeout_of(settings)
     if not timeout or distributed.get_world_size() == 1:
         if failure:
             raise failure
         yield
         return
     try:
-        distributed.init_parallel_env()  # PaddleClas's own call changes nothing after this one
+        distributed.init_parallel_env()  # a later call changes nothing
     except Exception as error:
         raise (failure or error) from None
     with watch(timeout, warn):
         reasons: list[str] = []
-        # Said by all to all: rank 0 may end before the watch knows those that it is to tell.
+        # Sent by all to all: rank 0 may end before its watchdog knows those that it has to tell.
         distributed.all_gather_object(reasons, _gist(failure) if failure else "")
         if failure:
             raise failure
@@ -127,26 +120,47 @@ def watch_building(
                 own = distributed.get_rank()
                 raise UserError(f"rank {own} ends, because rank {rank} ended ({reason})")
         yield
-        # Nobody takes leave before all are ready to train, under a watch of its own.
+        # Nobody disconnects before all are ready to train, under a watchdog of its own.
         distributed.barrier()
 
 
-class _Peers:
-    """The connections of this process: those of rank 0 to all, those of the others to rank 0."""
+def _terminate(message: str, code: int) -> None:
+    os.write(2, f"{message}\n".encode())
+    end_at_once(code)
 
-    def __init__(self, timeout: float, rank: int) -> None:
+
+class Watchdog:
+    """The connections of this process: those of rank 0 to all, those of the others to rank 0.
+
+    Args:
+        timeout: seconds of silence after which a process counts as lost.
+        rank: of this process.
+        advice: how to resume, for the message about a lost process.
+        terminate: ends this process with a message and an exit code.
+    """
+
+    def __init__(
+        self,
+        timeout: float,
+        rank: int,
+        advice: str = "",
+        terminate: Callable[[str, int], None] = _terminate,
+    ) -> None:
+        self.interval = min(5.0, timeout / 5)
+        self.port = 0
         self._rank = rank
         self._timeout = timeout
-        self._interval = min(5.0, timeout / 5)
-        self._left = threading.Event()
+        self._advice = advice
+        self._terminate = terminate
+        self._done = threading.Event()
         self._ending = threading.Lock()
         self._selector = selectors.DefaultSelector()
-        self._known: list[_Peer] = []
+        self._peers: list[_Peer] = []
         self._token = b""
         self._failure = ""
 
-    def meet(self, distributed: Any, warn: Callable[[str], None]) -> None:
-        """Agree on a port and a password, and connect to rank 0."""
+    def connect(self, distributed: Any, warn: Callable[[str], None]) -> None:
+        """Agree on a port and a token, and connect to rank 0."""
         import paddle
 
         listener = None
@@ -156,7 +170,7 @@ class _Peers:
             numbers = [listener.getsockname()[1], *secrets.token_bytes(_TOKEN_BYTES)]
         agreed = paddle.to_tensor(numbers, dtype="int32")
         distributed.broadcast(agreed, src=0)
-        port, *token = (int(number) for number in agreed.numpy())
+        self.port, *token = (int(number) for number in agreed.numpy())
         self._token = bytes(token)
         if listener is not None:
             self._selector.register(listener, selectors.EVENT_READ)
@@ -164,78 +178,82 @@ class _Peers:
         first = os.environ.get("PADDLE_MASTER") or distributed.ParallelEnv().trainer_endpoints[0]
         host = first.rpartition(":")[0]
         try:
-            connection = socket.create_connection((host, port), timeout=30)
+            connection = socket.create_connection((host, self.port), timeout=30)
             connection.sendall(self._token + self._rank.to_bytes(4, "big"))
         except OSError as error:
             warn(
-                f"rank {self._rank} cannot watch the others: {host} port {port}: {error}. If "
-                f"one of them is lost, this process may wait for it for long"
+                f"rank {self._rank} cannot watch the others: {host} port {self.port}: {error}. "
+                f"If one of them is lost, this process may wait for it"
             )
             return
-        self._take(connection, rank=0)
+        self._add(connection, rank=0)
 
-    def attend(self) -> None:
-        """Tell the others that this process is alive, and listen to them, until the end."""
+    def serve(self) -> None:
+        """Report that this process is alive, and listen to the others, until the end."""
         last = time.monotonic()
-        while not self._left.is_set():
-            for key, _ in self._selector.select(self._interval):
-                if key.data is None:
-                    self._accept(key.fileobj)
-                else:
-                    self._read(key.data)
+        while not self._done.is_set():
+            self.receive(self.interval)
             now = time.monotonic()
-            # While this process itself stood still it heard nobody: that is no silence of theirs.
-            passed, last = min(now - last, self._interval), now
-            for peer in self._peers():
-                peer.silent_for += passed
-                peer.since_sent += passed
-                if peer.silent_for > self._timeout:
-                    self.end(f"nothing was heard of rank {peer.rank} for {self._timeout:.0f} s")
-                if peer.since_sent >= self._interval:
-                    peer.since_sent = 0.0
-                    peer.send(_ALIVE)
+            # While this process itself was suspended it heard nobody: that is not their silence.
+            passed, last = min(now - last, self.interval), now
+            self.tick(passed)
 
-    def leave(self, kind: bytes, reason: str = "") -> None:
-        """Take leave of the others, who then do not wait for this process any more."""
-        self._left.set()
-        self._say(kind, reason)
+    def receive(self, seconds: float) -> None:
+        """Read what the others send, for at most so many seconds."""
+        for key, _ in self._selector.select(seconds):
+            if key.data is None:
+                self._accept(key.fileobj)
+            else:
+                self._read(key.data)
 
-    def end(self, reason: str, kind: bytes = _LOST) -> None:
-        """End this process and say why, unless it has taken leave."""
+    def tick(self, passed: float) -> None:
+        """Count ``passed`` seconds: send a sign of life, and end if a peer is silent too long."""
+        for peer in list(self._peers):
+            peer.silent_for += passed
+            peer.since_sent += passed
+            if peer.silent_for > self._timeout:
+                self.end(f"nothing was heard of rank {peer.rank} for {self._timeout:.0f} s")
+            if peer.since_sent >= self.interval:
+                peer.since_sent = 0.0
+                peer.send(ALIVE)
+
+    def disconnect(self, kind: bytes, reason: str = "") -> None:
+        """Tell the others not to wait for this process any more."""
+        self._done.set()
+        self._send(kind, reason)
+
+    def end(self, reason: str, kind: bytes = LOST) -> None:
+        """End this process and say why, unless it has disconnected."""
         with self._ending:
-            if self._left.is_set():
+            if self._done.is_set():
                 return
-            self._say(kind, reason)
+            self.disconnect(kind, reason)
             message = (
                 f"error: rank {self._rank} ends, because {reason}. The logs of the other ranks, "
                 f"workerlog.N on their machines, may say why."
             )
-            if kind == _LOST:
-                message += " Go on with -o Global.checkpoints=auto"
-            os.write(2, f"{message}\n".encode())
-            end_at_once(EXIT_CODE if kind == _LOST else 1)
+            if kind == LOST:
+                message = f"{message} {self._advice}".rstrip()
+            self._terminate(message, EXIT_CODE if kind == LOST else 1)
 
     def end_of_communication(self, remark: str) -> None:
         """End this process, which cannot reach another one any more."""
-        self._left.wait(1)  # the thread that attends to the others may know which one it is
+        self._done.wait(1)  # the serving thread may know which one it is
         if self._failure:
-            self.end(self._failure, _FAILED)
+            self.end(self._failure, FAILED)
         self.end(f"it lost the connection to another process ({remark})")
 
-    def _say(self, kind: bytes, reason: str) -> None:
-        for peer in self._peers():
+    def _send(self, kind: bytes, reason: str) -> None:
+        for peer in list(self._peers):
             peer.send(kind + reason.encode()[:_LONGEST_REASON])
 
-    def _peers(self) -> list[_Peer]:
-        return list(self._known)
-
-    def _take(self, connection: socket.socket, rank: int) -> None:
+    def _add(self, connection: socket.socket, rank: int) -> None:
         connection.setblocking(False)
-        # Processes of the data loader live a little longer: they must not hold the line.
+        # DataLoader workers outlive this process a little: they must not keep the line open.
         os.register_at_fork(after_in_child=connection.close)
         peer = _Peer(connection, rank)
         self._selector.register(connection, selectors.EVENT_READ, peer)
-        self._known.append(peer)
+        self._peers.append(peer)
 
     def _accept(self, listener: Any) -> None:
         with contextlib.suppress(OSError):
@@ -243,7 +261,7 @@ class _Peers:
             connection.settimeout(1)
             greeting = connection.recv(_GREETING_BYTES, socket.MSG_WAITALL)
             if secrets.compare_digest(greeting[:_TOKEN_BYTES], self._token):
-                self._take(connection, int.from_bytes(greeting[_TOKEN_BYTES:], "big"))
+                self._add(connection, int.from_bytes(greeting[_TOKEN_BYTES:], "big"))
             else:
                 connection.close()
 
@@ -255,30 +273,30 @@ class _Peers:
         except OSError:
             received = b""
         peer.silent_for = 0.0
-        peer.said = (peer.said + received).lstrip(_ALIVE)
-        if peer.said.startswith(_GOODBYE):
+        peer.message = (peer.message + received).lstrip(ALIVE)
+        if peer.message.startswith(GOODBYE):
             self._selector.unregister(peer.connection)
-            self._known.remove(peer)
-        elif peer.said or not received:
-            kind, reason = peer.said[:1], peer.said[1:].decode(errors="replace")
+            self._peers.remove(peer)
+        elif peer.message or not received:
+            kind, reason = peer.message[:1], peer.message[1:].decode(errors="replace")
             what = f"rank {peer.rank} ended{f' ({reason})' if reason else ''}"
-            if kind == _FAILED:
+            if kind == FAILED:
                 self._failure = what
-                self._left.wait(_TIME_FOR_OWN_ERROR)
-            self.end(what, kind or _LOST)
+                self._done.wait(_TIME_FOR_OWN_ERROR)
+            self.end(what, kind or LOST)
 
 
 class _Peer:
     def __init__(self, connection: socket.socket, rank: int) -> None:
         self.connection = connection
         self.rank = rank
-        self.said = b""
+        self.message = b""
         self.silent_for = 0.0
         self.since_sent = 0.0
 
-    def send(self, word: bytes) -> None:
+    def send(self, message: bytes) -> None:
         with contextlib.suppress(OSError):
-            self.connection.send(word)
+            self.connection.send(message)
 
 
 def _is_about_peers(error: Exception) -> bool:
@@ -287,14 +305,14 @@ def _is_about_peers(error: Exception) -> bool:
 
 def _gist(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    # Ours begin with what is the matter, those of C++ end with it.
+    # Our errors begin with the cause, those of C++ end with it.
     line = 0 if isinstance(error, UserError) else -1
     return lines[line].strip() if lines else type(error).__name__
 
 
 @contextlib.contextmanager
 def _aborts_explained(end: Callable[[str], None]) -> Iterator[None]:
-    """Have ``end`` called where gloo's exceptions would abort the process.
+    """Call ``end`` where gloo's exceptions would abort the process.
 
     Most of them are thrown where C++ allows none, so that Python never sees them.
     """
@@ -303,7 +321,7 @@ def _aborts_explained(end: Callable[[str], None]) -> Iterator[None]:
         set_handler = runtime._ZSt13set_terminatePFvvE  # std::set_terminate
         exception_type = runtime.__cxa_current_exception_type
     except (OSError, AttributeError):
-        yield  # another C++ library: gloo aborts as it does
+        yield  # another C++ library: gloo aborts
         return
     exception_type.restype = ctypes.POINTER(ctypes.c_char_p)
     set_handler.restype = ctypes.c_void_p

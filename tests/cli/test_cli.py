@@ -1,4 +1,4 @@
-"""The command line beside the tools: doctor, scripts, messages, and what an import costs."""
+"""The command line beside the tools: scripts, messages, and what an import costs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -65,56 +64,6 @@ def test_other_errors_keep_their_traceback():
 
     with pytest.raises(ZeroDivisionError):
         cli.report_errors(fail)
-
-
-def test_doctor_tells_what_is_there(run_python, tmp_path):
-    script = Path(sysconfig.get_path("scripts")) / "paddleclas-eca"
-    printed = run_python(script, "doctor", cwd=tmp_path, env={"OMP_NUM_THREADS": "1"}).stdout
-    import paddle
-
-    for text in (
-        f"paddleclas_eca {paddleclas_eca.__version__}",
-        f"paddlepaddle{'-gpu' if paddle.device.is_compiled_with_cuda() else ''} ",
-        "PaddleClas",
-        "can train: yes",
-        "devices: cpu",
-        "OMP_NUM_THREADS=1 (set by you)",
-        "load-report",
-        "network-name",
-    ):
-        assert text in printed
-
-
-def test_doctor_without_paddle(run_python, tmp_path):
-    (tmp_path / "paddle.py").write_text("raise ImportError('libgomp.so.1: cannot open')")
-    script = Path(sysconfig.get_path("scripts")) / "paddleclas-eca"
-    environment = {"PYTHONPATH": str(tmp_path)}
-    finished = run_python(script, "doctor", cwd=tmp_path, env=environment, fails=True)
-    assert finished.returncode == 1
-    assert "can train: no. Paddle cannot be imported: libgomp.so.1" in finished.stdout
-    assert "Traceback" not in finished.stderr
-
-
-def test_doctor_on_a_paddleclas_without_trainer(run_python, tmp_path):
-    """As the wheels 2.4.3 to 2.6.0 are."""
-    folder = tmp_path / "paddleclas" / "ppcls"
-    for part in ("arch", "utils"):
-        (folder / part).mkdir(parents=True)
-        (folder / part / "__init__.py").touch()
-    (tmp_path / "paddleclas" / "__init__.py").write_text("raise ImportError('not to be run')")
-    script = Path(sysconfig.get_path("scripts")) / "paddleclas-eca"
-    environment = {"PYTHONPATH": str(tmp_path), "PADDLECLAS_ROOT": ""}
-    finished = run_python(script, "doctor", cwd=tmp_path, env=environment, fails=True)
-    assert finished.returncode == 1
-    for text in (
-        str(folder),
-        "can train: no. ",
-        "has no trainer",
-        "pip install --no-deps paddleclas==2.4.2",
-        "PADDLECLAS_ROOT",
-    ):
-        assert text in finished.stdout
-    assert "Traceback" not in finished.stderr
 
 
 SCRIPT = """

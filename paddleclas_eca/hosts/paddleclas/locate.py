@@ -7,13 +7,13 @@ obtained:
 obtained as                     ``ppcls`` is                trainer
 ==============================  ==========================  ==========
 source checkout                 top level of the checkout   yes
-wheels 2.2.x, 2.4.0 to 2.4.2    folder of ``paddleclas``,   yes
-                                written to be top level
+wheels 2.2.x, 2.4.0 to 2.4.2    in ``paddleclas``, made     yes
+                                to be at top level
 wheels 2.4.3 to 2.6.0           ``paddleclas.ppcls``        no
 ==============================  ==========================  ==========
 
 Whichever ``ppcls`` is imported first wins for the whole process, silently. So it is
-looked for once, in a fixed order, and every choice can be shown (``paddleclas-eca doctor``).
+looked for once, in a fixed order; ``paddleclas-eca doctor`` shows the choice.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class PaddleClas:
 
     Attributes:
         package: import name of its code, ``"ppcls"`` or ``"paddleclas.ppcls"``.
-        folder: folder of that package.
-        found_by: how it was found, for people.
+        folder: directory of that package.
+        found_by: how it was found, in words.
         version: version of the wheel; None for a checkout, which does not say.
     """
 
@@ -72,14 +72,14 @@ class PaddleClas:
         """Import a module of this PaddleClas, for example ``module("utils.config")``.
 
         Raises:
-            UserError: something that PaddleClas needs is missing or broken.
+            UserError: a package that PaddleClas needs is missing or cannot be loaded.
         """
         full_name = f"{self.package}.{name}".rstrip(".")
         try:
             return importlib.import_module(full_name)
         except ImportError as error:
             if f"{full_name}.".startswith(f"{error.name}."):
-                raise  # this PaddleClas has no such module; the caller's mistake
+                raise  # this PaddleClas has no such module: an error of the caller
             advice = (
                 f"`{INSTALL_COMMANDS[0]}` (in a clone of paddleclas_eca) brings what it needs."
                 if self.can_train
@@ -89,8 +89,8 @@ class PaddleClas:
                 f"PaddleClas in {self.folder} cannot be imported: {error}. {advice}"
             ) from error
 
-    def require_trainer(self) -> None:
-        """Raise UserError with the ways out when this PaddleClas cannot train."""
+    def check_trainer(self) -> None:
+        """Raise UserError, with how to get a trainer, if this PaddleClas has none."""
         if not self.can_train:
             version = f" {self.version}" if self.version else ""
             raise UserError(
@@ -185,7 +185,7 @@ def _requested_root() -> Path | None:
     if not _is_ppcls(folder):
         raise UserError(
             f"${ROOT_VARIABLE} is {value}, which holds no PaddleClas: {folder} should be its "
-            f"code. Point {ROOT_VARIABLE} at the folder that contains ppcls/, or unset it."
+            f"code. Set {ROOT_VARIABLE} to the directory that contains ppcls/, or unset it."
         )
     return folder
 

@@ -1,4 +1,4 @@
-"""Reversible changes to PaddleClas's modules and classes in memory."""
+"""Reversible changes to modules and classes in memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, Callable
 _ABSENT = object()
 
 
-class Edits:
-    """Changes made to attributes, which :meth:`undo` takes back in reverse order.
+class MonkeyPatch:
+    """Changes to attributes, which :meth:`undo` takes back in reverse order.
 
-    Only attributes of PaddleClas's own modules and classes are changed: NumPy, Paddle
-    and the standard library stay as they are for all other code of the process.
+    Only attributes of the host's own modules and classes may be changed: NumPy, Paddle and the
+    standard library stay as they are for all other code of the process.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class Edits:
         setattr(owner, name, value)
 
     def wrap(self, owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
-        """Have ``wrapper(original, *args, **kwargs)`` answer calls of ``owner.name``."""
+        """Replace ``owner.name`` by a call of ``wrapper(original, *args, **kwargs)``."""
         self.set(owner, name, _wrapped(getattr(owner, name), wrapper))
 
     def wrap_everywhere(self, package: str, owner: Any, name: str, wrapper: Callable) -> None:
-        """Like :meth:`wrap`, also under the names that modules of ``package`` imported it as."""
+        """Like :meth:`wrap`, also for the names that modules of ``package`` have imported it as."""
         original = getattr(owner, name)
         replacement = _wrapped(original, wrapper)
         for module_name, module in list(sys.modules.items()):
@@ -58,7 +58,7 @@ def _wrapped(original: Callable, wrapper: Callable) -> Callable:
 
 
 class ModuleView(ModuleType):
-    """A module with some names replaced, for one importing module to see in its place."""
+    """A module with some names replaced, to take its place in one module that imports it."""
 
     def __init__(self, module: ModuleType, **replaced: Any) -> None:
         super().__init__(module.__name__)

@@ -1,23 +1,27 @@
-"""All that knows PaddleClas: where it is, what it needs mended, where models are registered.
-
-This is the only place that knows about versions of PaddleClas, Paddle, NumPy or Python.
-"""
+"""The PaddleClas of this process: found, imported, patched and hooked into, once."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...runtime import require_paddle
+from ...runtime import check_paddle
 from .locate import PaddleClas, find_paddleclas
+from .monkeypatch import MonkeyPatch
 from .source import source_has
 
+if TYPE_CHECKING:
+    from .compat import Patch
+
 _active: PaddleClas | None = None
+_changes = MonkeyPatch()
+_patches: list[Patch] = []
 
 
 def activate(script: Path | None = None) -> PaddleClas:
-    """Find PaddleClas, import it and put the patches in force that it needs; once.
+    """Find PaddleClas, import it, patch it where it needs that, and hook into it; once.
 
     Args:
         script: a script of PaddleClas that is about to run; its own checkout is used.
@@ -27,9 +31,7 @@ def activate(script: Path | None = None) -> PaddleClas:
     """
     global _active
     if _active is None:
-        require_paddle()
-        from .compat import apply_patches
-
+        check_paddle()
         ppcls = find_paddleclas(script)
         ppcls.make_importable()
         # PaddleClas silences all warnings of the process on import: keep the user's filters.
@@ -40,20 +42,42 @@ def activate(script: Path | None = None) -> PaddleClas:
                 ppcls.module("engine.engine")
         logger = ppcls.module("utils.logger")
         if logger._logger is None:
-            # Models log while they are built, and PaddleClas fails on that before this call.
+            # Networks log while they are built, which fails before this call.
             logger.init_logger()
-        apply_patches(ppcls)
+        apply_changes(ppcls)
         _active = ppcls
     return _active
 
 
+def apply_changes(ppcls: PaddleClas, without: Collection[str] = ()) -> None:
+    """Apply the patches that ``ppcls`` needs, and the hooks around them, anew.
+
+    Args:
+        ppcls: the PaddleClas to change.
+        without: names of patches to leave out, which shows what they are for.
+    """
+    from .compat import needed_patches
+    from .engine import hooks
+
+    _changes.undo()
+    _patches[:] = [patch for patch in needed_patches(ppcls) if patch.name not in without]
+    for patch in _patches:
+        patch.install(ppcls, _changes)
+    hooks.install(ppcls, _changes)
+
+
+def active_patches() -> list[Patch]:
+    """The patches that are applied."""
+    return list(_patches)
+
+
 def theseus_layer() -> type:
-    """PaddleClas's base class of networks, TheseusLayer."""
+    """PaddleClas's base class of networks."""
     return activate().module("arch.backbone.base.theseus_layer").TheseusLayer
 
 
 def run_folder(ppcls: PaddleClas, config: dict[str, Any]) -> Path:
-    """The folder that a training run writes its checkpoints and log to."""
+    """The directory that a training run writes its checkpoints and log to."""
     folder = Path(config["Global"]["output_dir"])
     save_model = ppcls.module("utils.save_load").save_model
     if source_has(save_model, "os.path.join(model_path, model_name)"):
@@ -70,6 +94,8 @@ def warn(message: str) -> None:
 __all__ = [
     "PaddleClas",
     "activate",
+    "active_patches",
+    "apply_changes",
     "find_paddleclas",
     "run_folder",
     "theseus_layer",

@@ -27,15 +27,15 @@ import yaml
 
 from ...deploy.format import DESCRIPTION, PROGRAM, WEIGHTS
 from ...errors import UserError
-from ...runtime import require_paddle
-from .monkeypatch import Edits
+from ...runtime import check_paddle
+from .monkeypatch import MonkeyPatch
 from .source import source_has
 
 PACKAGE = "paddleclas"
 # PaddleX's names of interpolations that PaddleClas calls otherwise.
 _INTERPOLATIONS = {"linear": "bilinear", "lanczos4": "lanczos"}
 
-_in_force: Edits | None = None
+_in_force: MonkeyPatch | None = None
 
 
 def patch_predictor() -> ModuleType:
@@ -52,10 +52,10 @@ def patch_predictor() -> ModuleType:
         UserError: there is no Paddle, no wheel of PaddleClas, or it cannot be imported.
     """
     global _in_force
-    require_paddle()
+    check_paddle()
     module = _import_predictor()
     if _in_force is None:
-        edits = Edits()
+        edits = MonkeyPatch()
         if source_has(module.PaddleClas._check_input_model, "inference.pdmodel"):
             _accept_new_models(module, edits)
         _run_new_models(_module_of(module.ClsPredictor.__mro__[1]), edits)
@@ -89,7 +89,7 @@ def _is_new(folder: str | Path | None) -> bool:
     return bool(folder) and all((Path(folder) / name).is_file() for name in (PROGRAM, WEIGHTS))
 
 
-def _accept_new_models(module: ModuleType, edits: Edits) -> None:
+def _accept_new_models(module: ModuleType, edits: MonkeyPatch) -> None:
     def check(original: Callable, self: Any, model_name: str | None, folder: str | None) -> tuple:
         if not model_name and _is_new(folder):
             return "custom", folder
@@ -98,7 +98,7 @@ def _accept_new_models(module: ModuleType, edits: Edits) -> None:
     edits.wrap(module.PaddleClas, "_check_input_model", check)
 
 
-def _run_new_models(module: ModuleType, edits: Edits) -> None:
+def _run_new_models(module: ModuleType, edits: MonkeyPatch) -> None:
     original = module.Config
 
     class Config(original):
@@ -118,7 +118,7 @@ def _run_new_models(module: ModuleType, edits: Edits) -> None:
     edits.set(module, "Config", Config)
 
 
-def _take_names(module: ModuleType, edits: Edits) -> None:
+def _take_names(module: ModuleType, edits: MonkeyPatch) -> None:
     original = module.Topk
     if "label_list" in inspect.signature(original).parameters:
         return

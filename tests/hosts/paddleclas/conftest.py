@@ -1,14 +1,14 @@
-"""Tests of the host room run against the PaddleClas that is in use.
+"""These tests run against the PaddleClas that is in use.
 
-By default that is the installed wheel; ``PADDLECLAS_ROOT=CHECKOUT pytest tests/host`` tests
-against a checkout. A test that a patch or a rule works is written once, as what should
-happen, and marked with what happens without it:
+By default that is the installed wheel; ``PADDLECLAS_ROOT=CHECKOUT pytest tests/hosts/paddleclas``
+tests against a checkout. The test of a patch or rule is written once, as what should happen, and
+marked with how it fails without the patch:
 
     @pytest.mark.without_patch("getargspec", AttributeError, "getargspec")
     @pytest.mark.without_rule("slim", ImportError, "paddleslim")
 
-It runs twice: without the cure it must fail in that way, with it, pass. Where the PaddleClas
-in use does not need the cure, it is skipped.
+It runs twice: without the patch it must fail in that way, with it, pass. It is skipped where the
+PaddleClas in use does not need the patch.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ import re
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
 HERE = Path(__file__).parent
-REPOSITORY = HERE.parent.parent
+REPOSITORY = HERE.parents[2]
 CURE_MARKERS = ("without_patch", "without_rule")
 WITHOUT, WITH = "without", "with"
 
@@ -34,7 +35,7 @@ WITHOUT, WITH = "without", "with"
 def pytest_configure(config):
     for marker in CURE_MARKERS:
         config.addinivalue_line(
-            "markers", f"{marker}(name, exception, text): how the test fails without the cure"
+            "markers", f"{marker}(name, exception, text): how the test fails without the patch"
         )
 
 
@@ -49,18 +50,18 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(autouse=True)
 def cure(request, monkeypatch):
-    """Takes the cure that a test is about away, where the test is to show the symptom."""
+    """Removes the patch that a test is about, where the test is to fail."""
     marker = _cure_marker(request.node)
     if marker is None:
         yield
         return
-    from paddleclas_eca.hosts.paddleclas import compat as patches
+    from paddleclas_eca.hosts.paddleclas import session
     from paddleclas_eca.hosts.paddleclas.config_check import rules
 
     ppcls = request.getfixturevalue("ppcls")
     name = marker.args[0]
     if marker.name == "without_patch":
-        needed = name in [patch.name for patch in patches.patches_in_force()]
+        needed = name in [patch.name for patch in session.active_patches()]
     else:
         needed = name in [rule.name for rule in rules.rules_for(ppcls)]
     if not needed:
@@ -72,9 +73,9 @@ def cure(request, monkeypatch):
         monkeypatch.setattr(rules, "RULES", others)
         yield
     else:
-        patches.remove_patch(name)
+        session.apply_changes(ppcls, without=[name])
         yield
-        patches.apply_patches(ppcls)
+        session.apply_changes(ppcls)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -108,45 +109,67 @@ def ppcls(tiny):
     return ppcls
 
 
-@pytest.fixture
-def config_file(digits, tmp_path):
-    """Write a config for TinyNet on digits, changed by ``"Section.key": value`` pairs."""
+@pytest.fixture(scope="session")
+def write_config(digits):
+    """Write a config for TinyNet on digits in a directory, and return the file.
 
-    def write(changes=None):
-        config = _base_config(digits, tmp_path / "output")
+    ``changes`` are ``"Section.key": value`` pairs; outputs go to ``output/`` in the directory.
+    """
+
+    def write(folder, changes=None):
+        config = _base_config(digits, folder / "output")
         for key, value in (changes or {}).items():
             *sections, last = key.split(".")
             place = config
             for section in sections:
                 place = place[int(section)] if isinstance(place, list) else place[section]
             place[last] = value
-        file = tmp_path / "config.yaml"
+        file = folder / "config.yaml"
         file.write_text(yaml.safe_dump(config))
         return file
 
     return write
 
 
-@pytest.fixture
-def make_config(ppcls, config_file):
-    """Like ``config_file``, but return the config as PaddleClas reads it."""
+@pytest.fixture(scope="session")
+def config_in(ppcls, write_config):
+    """Like ``write_config``, but return the config as PaddleClas reads it."""
 
-    def make(changes=None):
-        config = ppcls.module("utils.config").get_config(str(config_file(changes)), show=False)
+    def make(folder, changes=None):
+        file = write_config(folder, changes)
+        config = ppcls.module("utils.config").get_config(str(file), show=False)
         config["profiler_options"] = None
         return config
 
     return make
 
 
-@pytest.fixture
-def make_engine(ppcls, make_config):
-    """Build PaddleClas's Engine for TinyNet on digits."""
+@pytest.fixture(scope="session")
+def engine_in(ppcls, config_in):
+    """Build PaddleClas's Engine for TinyNet on digits, with a directory for its files."""
 
-    def make(changes=None, mode="train"):
-        return ppcls.module("engine.engine").Engine(make_config(changes), mode=mode)
+    def make(folder, changes=None, mode="train"):
+        return ppcls.module("engine.engine").Engine(config_in(folder, changes), mode=mode)
 
     return make
+
+
+@pytest.fixture
+def config_file(write_config, tmp_path):
+    """``write_config`` in ``tmp_path``."""
+    return partial(write_config, tmp_path)
+
+
+@pytest.fixture
+def make_config(config_in, tmp_path):
+    """``config_in`` in ``tmp_path``."""
+    return partial(config_in, tmp_path)
+
+
+@pytest.fixture
+def make_engine(engine_in, tmp_path):
+    """``engine_in`` in ``tmp_path``."""
+    return partial(engine_in, tmp_path)
 
 
 def _base_config(digits, output):

@@ -70,19 +70,9 @@ def bare(monkeypatch, tmp_path):
 
 
 def test_there_is_none(bare):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match="not installed") as error:
         find_paddleclas()
-    assert str(error.value) == f"PaddleClas is not installed. {HOW_TO_GET_A_TRAINER}"
-
-
-def test_the_two_ways_out_are_written_out():
-    for words in (
-        "pip install .",
-        "pip install --no-deps paddleclas==2.4.2",
-        "git clone https://github.com/PaddlePaddle/PaddleClas",
-        "export PADDLECLAS_ROOT=",
-    ):
-        assert words in HOW_TO_GET_A_TRAINER
+    assert HOW_TO_GET_A_TRAINER in str(error.value)
 
 
 def test_order_of_places(bare, tmp_path, monkeypatch):
@@ -127,7 +117,7 @@ def test_scripts_outside_a_checkout_do_not_matter(bare, tmp_path):
 
 def test_requested_folder_that_is_no_paddleclas(bare, tmp_path, monkeypatch):
     monkeypatch.setenv(locate.ROOT_VARIABLE, str(tmp_path))
-    with pytest.raises(UserError, match="holds no PaddleClas.*folder that contains ppcls/"):
+    with pytest.raises(UserError, match="holds no PaddleClas.*contains ppcls/"):
         find_paddleclas()
 
 
@@ -155,21 +145,15 @@ def test_a_wheel_without_trainer(bare):
     found = find_paddleclas()
     assert found == PaddleClas("paddleclas.ppcls", wheel, "installed wheel", "9.9")
     assert not found.can_train
-    with pytest.raises(UserError) as error:
-        found.require_trainer()
-    assert str(error.value).startswith(f"PaddleClas 9.9 in {wheel} has no trainer")
-    assert str(error.value).endswith(HOW_TO_GET_A_TRAINER)
-
-
-def test_a_trainer_is_required_and_there(bare):
-    make_wheel(bare)
-    assert find_paddleclas().can_train
-    find_paddleclas().require_trainer()
+    with pytest.raises(UserError, match=f"9.9 in {wheel} has no trainer") as error:
+        found.check_trainer()
+    assert HOW_TO_GET_A_TRAINER in str(error.value)
 
 
 def test_a_module_that_it_lacks(bare):
     make_wheel(bare)
     found = find_paddleclas()
+    found.check_trainer()
     found.make_importable()
     with pytest.raises(ModuleNotFoundError):
         found.module("engine.none.at_all")
@@ -218,8 +202,8 @@ def test_a_wheel_is_put_at_the_end_of_the_path(bare):
 def test_finding_imports_neither_paddle_nor_paddleclas(run_python):
     code = (
         "import sys, json\n"
-        "from paddleclas_eca import host\n"
-        "host.find_paddleclas()\n"
+        "from paddleclas_eca.hosts.paddleclas import session\n"
+        "session.find_paddleclas()\n"
         "print(json.dumps([n for n in ('paddle', 'ppcls', 'paddleclas', 'cv2') "
         "if n in sys.modules]))"
     )
@@ -242,20 +226,19 @@ import paddleclas.ppcls.arch, paddleclas.ppcls.arch.backbone
 for place in (paddleclas.ppcls.arch, paddleclas.ppcls.arch.backbone):
     assert place.ECA_Made_Up is ECA_Made_Up
 assert "ppcls" not in sys.modules
-from paddleclas_eca.hosts.paddleclas.compat import patches_in_force
-print(ppcls.version, [patch.name for patch in patches_in_force()])
-ppcls.require_trainer()
+print(ppcls.version, [patch.name for patch in host.active_patches()])
+ppcls.check_trainer()
 """
 
 
-@pytest.mark.parametrize("first", ["", "import paddleclas.ppcls.arch"])
+@pytest.mark.parametrize(
+    "first", [pytest.param("", marks=pytest.mark.slow), "import paddleclas.ppcls.arch"]
+)
 def test_registering_with_a_wheel_without_trainer(run_python, tmp_path, first):
     site = tmp_path / "site"
     site.mkdir()
     make_wheel(site, trainer=False, top_level=False)
     code = LATE_WHEEL.format(site=str(site), first=first)
     done = run_python("-c", code, PADDLECLAS_ROOT=None)
-    assert done.stdout == "9.9 ['safe-load', 'load-report']\n", (
-        done.stderr
-    )  # no patch of the trainer
+    assert done.stdout == "9.9 []\n", done.stderr  # no patch of the trainer
     assert "has no trainer (ppcls/engine)" in done.stderr

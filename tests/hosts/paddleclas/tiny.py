@@ -1,6 +1,6 @@
 """A network that trains in a second, and a script that runs PaddleClas's Engine on it.
 
-As a script: ``python tiny.py MODE CONFIG [PATCH ...]`` runs with the PATCHes taken back.
+As a script: ``python tiny.py MODE CONFIG [PATCH ...]`` runs without the PATCHes.
 """
 
 from __future__ import annotations
@@ -35,18 +35,16 @@ def tiny_net(class_num=10, width=4, dropout=0.0, pretrained=False, **kwargs):
 
 
 def activate():
-    """Put PaddleClas in use, with TinyNet registered."""
+    """Activate PaddleClas, with TinyNet registered."""
     ppcls = host.activate()
     register_models(ppcls, {"TinyNet": tiny_net})
     return ppcls
 
 
 def main(mode, config_file, *without):
-    from paddleclas_eca.hosts.paddleclas.compat import remove_patch
-
     ppcls = activate()
-    for name in without:
-        remove_patch(name)
+    if without:
+        host.apply_changes(ppcls, without)
     config = ppcls.module("utils.config").get_config(config_file, show=False)
     engine = ppcls.module("engine.engine").Engine(config, mode=mode)
     getattr(engine, mode)()

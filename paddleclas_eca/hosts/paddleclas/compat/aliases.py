@@ -1,4 +1,4 @@
-"""Names that NumPy, Python and Paddle dropped, or never had, and PaddleClas uses."""
+"""Names that PaddleClas uses, and NumPy, Python or Paddle removed or never had."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import paddle
 
 from ..locate import PaddleClas
-from ..monkeypatch import Edits, ModuleView
+from ..monkeypatch import ModuleView, MonkeyPatch
 from ..source import source_has
 from .base import Patch
 
@@ -17,29 +17,29 @@ _EVALUATION = "engine.evaluation.classification"
 
 
 def _restore(module: str, library: str, attribute: str, value: Any, **words: str) -> Patch:
-    """The patch that has ``module`` see ``value`` as ``library.attribute``."""
+    """The patch by which ``module`` sees ``value`` as ``library.attribute``."""
 
     def needed(ppcls: PaddleClas) -> bool:
         here = ppcls.module(module)
-        # NumPy 1.20 to 1.23 gives the names that it is going to remove, with a warning.
+        # NumPy 1.20 to 1.23 still has the deprecated names, with a warning.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             absent = not hasattr(getattr(here, library), attribute)
         return absent and source_has(here, f"{library}.{attribute}")
 
-    def install(ppcls: PaddleClas, edits: Edits) -> None:
+    def install(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
         here = ppcls.module(module)
-        edits.set(here, library, ModuleView(getattr(here, library), **{attribute: value}))
+        changes.set(here, library, ModuleView(getattr(here, library), **{attribute: value}))
 
     return Patch(needed=needed, install=install, **words)
 
 
-def _install_device_id(ppcls: PaddleClas, edits: Edits) -> None:
+def _install_device_id(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     class ParallelEnv(paddle.distributed.ParallelEnv):
         _device_id = 0
 
     distributed = ModuleView(paddle.distributed, ParallelEnv=ParallelEnv)
-    edits.set(ppcls.module(_EVALUATION), "paddle", ModuleView(paddle, distributed=distributed))
+    changes.set(ppcls.module(_EVALUATION), "paddle", ModuleView(paddle, distributed=distributed))
 
 
 PATCHES = [

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import Callable
 
 from ..locate import PaddleClas
-from ..monkeypatch import Edits
+from ..monkeypatch import MonkeyPatch
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One cure, installed in memory.
+    """One fix for some versions, applied in memory.
 
     Attributes:
         name: short name, as ``paddleclas-eca doctor`` shows it.
-        versions: the versions it is for, for people.
+        versions: the versions that need it, in words.
         symptom: what a user sees without it.
         needed: whether the code at hand has the defect.
-        install: makes the changes.
+        install: applies it.
         trainer: whether it concerns the trainer, which some wheels lack.
     """
 
@@ -26,5 +26,5 @@ class Patch:
     versions: str
     symptom: str
     needed: Callable[[PaddleClas], bool]
-    install: Callable[[PaddleClas, Edits], None]
+    install: Callable[[PaddleClas, MonkeyPatch], None]
     trainer: bool = True

@@ -1,8 +1,8 @@
 """Exponential moving average of the weights, which PaddleClas 2.4.2 does not know.
 
-It ignores the ``EMA:`` section of a config without a word. Here it gets what later
-versions do (develop): the average is updated after every optimizer step, evaluated after
-the model itself, and saved as ``.pdparams`` with the model's own weights in ``.pdema``.
+It ignores the ``EMA:`` section of a config silently. This patch does what develop does: the
+average is updated after every optimizer step, evaluated after the model itself, and saved as
+``.pdparams`` with the model's own weights in ``.pdema``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import paddle
 
 from ....weights.safe_load import load
 from ..locate import PaddleClas
-from ..monkeypatch import Edits
+from ..monkeypatch import MonkeyPatch
 from ..source import source_has
 from .base import Patch
 
@@ -37,7 +37,7 @@ class WeightAverage:
 
     @paddle.no_grad()
     def update(self, model: paddle.nn.Layer) -> None:
-        """Take the model's present weights into the average."""
+        """Add the model's current weights to the average."""
         pairs = zip(self.module.state_dict().values(), model.state_dict().values())
         for average, weight in pairs:
             paddle.assign(self.decay * average + (1 - self.decay) * weight, average)
@@ -47,7 +47,7 @@ def _bare(model: paddle.nn.Layer) -> paddle.nn.Layer:
     return model._layers if isinstance(model, paddle.DataParallel) else model
 
 
-def _install(ppcls: PaddleClas, edits: Edits) -> None:
+def _install(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     engine_class = ppcls.module("engine.engine").Engine
     save_load = ppcls.module("utils.save_load")
     logger = ppcls.module("utils.logger")
@@ -85,7 +85,7 @@ def _install(ppcls: PaddleClas, edits: Edits) -> None:
         self.best_metric_ema = max(self.best_metric_ema, metric_ema)
         logger.info(f"[Eval][Epoch {epoch_id}][best metric ema: {self.best_metric_ema}]")
         logger.scaler(name="eval_acc_ema", value=metric_ema, step=epoch_id, writer=self.vdl_writer)
-        # The trainer keeps as best_model what scores best here, by either set of weights.
+        # best_model is the best of the weights or their average.
         return max(metric, metric_ema)
 
     def save(
@@ -118,18 +118,18 @@ def _install(ppcls: PaddleClas, edits: Edits) -> None:
             loss.set_state_dict(weights)
         return metric_info
 
-    edits.wrap(engine_class, "__init__", build)
-    edits.wrap(engine_class, "eval", evaluate)
-    edits.wrap(ppcls.module("engine.train.train"), "update_metric", after_step)
-    edits.wrap_everywhere(ppcls.package, save_load, "save_model", save)
-    edits.wrap_everywhere(ppcls.package, save_load, "init_model", resume)
+    changes.wrap(engine_class, "__init__", build)
+    changes.wrap(engine_class, "eval", evaluate)
+    changes.wrap(ppcls.module("engine.train.train"), "update_metric", after_step)
+    changes.wrap_everywhere(ppcls.package, save_load, "save_model", save)
+    changes.wrap_everywhere(ppcls.package, save_load, "init_model", resume)
 
 
 PATCHES = [
     Patch(
         name="ema",
         versions="PaddleClas 2.4.2",
-        symptom="the EMA section of a config is ignored without a word",
+        symptom="the EMA section of a config is ignored silently",
         needed=lambda ppcls: not source_has(ppcls.module("engine.engine"), '"EMA" in'),
         install=_install,
     ),

@@ -19,11 +19,11 @@ from .. import inference_yml
 from ..config_check.rules import network_section
 from ..engine.run import plain
 from ..locate import PaddleClas
-from ..monkeypatch import Edits, ModuleView
+from ..monkeypatch import ModuleView, MonkeyPatch
 from .base import Patch
 
 
-def _install_whole_folder(ppcls: PaddleClas, edits: Edits) -> None:
+def _install_whole_folder(ppcls: PaddleClas, edits: MonkeyPatch) -> None:
     engine = ppcls.module("engine.engine")
     logger = engine.logger
     activation: str | None = None

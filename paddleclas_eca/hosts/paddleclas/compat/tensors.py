@@ -7,7 +7,7 @@ from typing import Any
 import paddle
 
 from ..locate import PaddleClas
-from ..monkeypatch import Edits, ModuleView
+from ..monkeypatch import ModuleView, MonkeyPatch
 from ..source import source_has
 from .base import Patch
 
@@ -26,28 +26,28 @@ def _indexes_scalars(ppcls: PaddleClas, module: str) -> bool:
     return _paddle_has_scalars() and source_has(ppcls.module(module), ".numpy()[0]")
 
 
-def _install_for_training(ppcls: PaddleClas, edits: Edits) -> None:
+def _install_for_training(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     def values_with_axis(original: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return {key: _with_axis(value) for key, value in original(*args, **kwargs).items()}
 
-    edits.wrap(ppcls.module("loss").CombinedLoss, "__call__", values_with_axis)
-    edits.wrap(ppcls.module("metric").CombinedMetrics, "forward", values_with_axis)
+    changes.wrap(ppcls.module("loss").CombinedLoss, "__call__", values_with_axis)
+    changes.wrap(ppcls.module("metric").CombinedMetrics, "forward", values_with_axis)
 
 
-def _install_for_meters(ppcls: PaddleClas, edits: Edits) -> None:
+def _install_for_meters(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     def as_float(original: Any, self: Any, val: Any, n: int = 1) -> None:
         original(self, float(val) if isinstance(val, paddle.Tensor) else val, n)
 
-    edits.wrap(ppcls.module("utils.misc").AverageMeter, "update", as_float)
+    changes.wrap(ppcls.module("utils.misc").AverageMeter, "update", as_float)
 
 
-def _install_for_metrics(ppcls: PaddleClas, edits: Edits) -> None:
+def _install_for_metrics(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     view = ModuleView(
         paddle,
         mean=lambda *args, **kwargs: _with_axis(paddle.mean(*args, **kwargs)),
         to_tensor=lambda *args, **kwargs: _with_axis(paddle.to_tensor(*args, **kwargs)),
     )
-    edits.set(ppcls.module("metric.metrics"), "paddle", view)
+    changes.set(ppcls.module("metric.metrics"), "paddle", view)
 
 
 PATCHES = [

@@ -1,4 +1,4 @@
-"""What the base class of networks, TheseusLayer, cannot do in older versions."""
+"""What older versions of TheseusLayer, the base class of networks, lack."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import paddle
 
 from ..locate import PaddleClas
-from ..monkeypatch import Edits
+from ..monkeypatch import MonkeyPatch
 from .base import Patch
 
 _THESEUS_LAYER = "arch.backbone.base.theseus_layer"
@@ -23,19 +23,19 @@ def _without_gradient(layer: paddle.nn.Layer, inputs: Any, output: Any) -> Any:
 
 
 def _freeze_befor(self: Any, layer_name: str) -> bool:
-    """Freeze the layer of this name and all before it; whether there is one."""
+    """Freeze the layer ``layer_name`` and all before it; False if there is no such layer."""
 
     def stop(layer: paddle.nn.Layer, pattern: str) -> paddle.nn.Layer:
-        # A hook, where later versions wrap the layer: that renames its parameters, so that
-        # checkpoints of the frozen network and the whole one do not fit each other.
+        # Later versions wrap the layer, which renames its parameters: checkpoints of the frozen
+        # and of the whole network do not fit each other. A hook renames nothing.
         layer.register_forward_post_hook(_without_gradient)
         return layer
 
     return bool(self.upgrade_sublayer(layer_name, stop))
 
 
-def _install_freeze(ppcls: PaddleClas, edits: Edits) -> None:
-    edits.set(_theseus_layer(ppcls), "freeze_befor", _freeze_befor)
+def _install_freeze(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
+    changes.set(_theseus_layer(ppcls), "freeze_befor", _freeze_befor)
 
 
 PATCHES = [

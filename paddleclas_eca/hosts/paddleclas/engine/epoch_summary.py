@@ -1,4 +1,4 @@
-"""One line for each epoch: what it has reached, how fast it was, and how long the run will take."""
+"""One line per epoch: metrics, speed, and the time that the rest of the run will take."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _MAIN = "top1"
 
 @dataclass
 class Epoch:
-    """What one epoch of this run was. Times are in seconds.
+    """One epoch of this run. Times are in seconds.
 
     Attributes:
-        number: from 1.
-        length: steps of a whole epoch.
-        steps: those that were made now; fewer where the run went on within the epoch.
-        images: that these steps have trained on, in all processes.
-        training: what the steps took.
-        evaluation: what the evaluation took, of the averaged weights too; None without one.
-        whole: all of it, with saving.
+        number: counted from 1.
+        length: number of steps of a whole epoch.
+        steps: number of steps done; fewer where the run was resumed within the epoch.
+        images: images that these steps have trained on, in all processes.
+        training: time of the steps.
+        evaluation: time of the evaluation, with that of the averaged weights; None without one.
+        whole: time of all of it, with saving.
     """
 
     number: int
@@ -38,7 +38,7 @@ class Epoch:
 
 
 class Pace:
-    """What the parts of an epoch take, as they took it the last time."""
+    """How long the parts of an epoch take: as long as the last time."""
 
     def __init__(self) -> None:
         self._step: float | None = None
@@ -46,7 +46,7 @@ class Pace:
         self._rest = 0.0
 
     def follow(self, epoch: Epoch) -> None:
-        """Learn from an epoch that is over."""
+        """Take the times of a complete epoch."""
         if epoch.steps:
             self._step = epoch.training / epoch.steps
         if epoch.evaluation is not None:
@@ -54,9 +54,9 @@ class Pace:
         self._rest = epoch.whole - epoch.training - (epoch.evaluation or 0.0)
 
     def left(self, steps: int, evaluations: int, epochs: int) -> tuple[float, bool] | None:
-        """Seconds that so much will take, and whether that is all of it.
+        """Seconds that so many steps, evaluations and epochs will take, and whether that is all.
 
-        It is not while no evaluation has been seen; None while no step has.
+        It is not until the first evaluation; None until the first step.
         """
         if steps and self._step is None:
             return None
@@ -66,12 +66,7 @@ class Pace:
 
 
 def evaluations_after(epoch: int, settings: dict[str, Any]) -> int:
-    """How many epochs after this one have an evaluation.
-
-    Args:
-        epoch: the number of an epoch.
-        settings: the section ``Global`` of a config.
-    """
+    """How many epochs after ``epoch`` have an evaluation, by the section ``Global``."""
     if not settings["eval_during_train"]:
         return 0
     first, interval = settings.get("start_eval_epoch", 0), settings["eval_interval"]
@@ -80,25 +75,20 @@ def evaluations_after(epoch: int, settings: dict[str, Any]) -> int:
 
 
 def best_of(lines: Sequence[str], best: float | None) -> float | None:
-    """The best metric so far, of the weights or their averages.
-
-    Args:
-        lines: what PaddleClas has logged since.
-        best: the best before.
-    """
+    """The best metric of the weights or their averages, in lines of the log or before them."""
     found = [float(value) for line in lines for value in _BEST.findall(line)]
     return max(found + ([] if best is None else [best]), default=None)
 
 
 def summary(epoch: Epoch, epochs: int, lines: Sequence[str], best: float | None, left: Any) -> str:
-    """The line for an epoch that is over.
+    """The line for a complete epoch.
 
     Args:
         epoch: the epoch.
-        epochs: how many the run has.
-        lines: what PaddleClas has logged in it; metrics have its names.
-        best: the best metric so far, which is of the metric that ``best_model`` is chosen by.
-        left: what :meth:`Pace.left` says about the rest of the run.
+        epochs: number of epochs of the run.
+        lines: what PaddleClas has logged in it.
+        best: the best value so far of the metric that ``best_model`` is chosen by.
+        left: what :meth:`Pace.left` returns for the rest of the run.
     """
     log = read_training_log(lines)
     train = log.train.get(epoch.number, {})

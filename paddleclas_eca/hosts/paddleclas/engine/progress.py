@@ -1,4 +1,4 @@
-"""What a run shows while it works: a summary of each epoch, and bars on a terminal."""
+"""The progress of a run: a summary of each epoch, and bars on a terminal."""
 
 from __future__ import annotations
 
@@ -11,66 +11,66 @@ from typing import Any, Callable
 from paddle import distributed
 
 from ....training import progress_bar
-from ....training.loaders import WatchedLoader, evaluation_loaders
+from ....training.loaders import WatchedLoader
 from ..locate import PaddleClas
-from ..monkeypatch import Edits
+from ..monkeypatch import MonkeyPatch
+from .datasets import evaluation_loaders
 from .epoch_summary import Epoch, Pace, best_of, evaluations_after, summary
 from .training_run import TrainingRun
 
 
 class Progress:
-    """Follows one call of ``Engine.train`` or ``Engine.eval``, on the process that logs.
+    """Follows one call of ``Engine.train`` or ``Engine.eval``, on rank 0.
 
-    What the epochs have reached is read from PaddleClas's log: its lines are the same in all
-    versions, and have every metric.
+    The metrics are read from PaddleClas's log: its lines are the same in all versions.
+
+    Args:
+        ppcls: the PaddleClas of the engine.
+        engine: the Engine.
+        run: the run that the call is part of, which may have been resumed.
     """
 
     def __init__(self, ppcls: PaddleClas, engine: Any, run: TrainingRun | None = None) -> None:
-        """Args:
-        ppcls: the PaddleClas of the engine.
-        engine: the Engine.
-        run: the run that the call is part of, which may go on from a checkpoint.
-        """
         self._engine = engine
         self._settings = engine.config["Global"]
         self._logger = ppcls.module("utils.logger")
         self._run = run
-        self._has_bars = progress_bar.is_wanted(self._settings)
-        self._said = _LinesOfEpochs()
+        self._has_bars = self._settings.get("progress", True) and progress_bar.terminal_shows_bars()
+        self._lines = _LinesOfEpochs()
         self._pass: _Pass | None = None
         self._epoch: Epoch | None = None
         self._epoch_began = 0.0
         self._pace = Pace()
         self._best: float | None = None
 
-    def train(self, train: Callable[[], None]) -> None:
-        """Call the Engine's own ``train``."""
-        with self._following():
-            train()
+    @contextlib.contextmanager
+    def of_training(self) -> Iterator[None]:
+        """Call the Engine's own ``train`` inside."""
+        with self.of_evaluation():
+            yield
             self._end_epoch()
 
-    def evaluate(self, evaluate: Callable[[], Any]) -> Any:
-        """Call the Engine's own ``eval``."""
-        with self._following():
-            return evaluate()
-
     @contextlib.contextmanager
-    def _following(self) -> Iterator[None]:
-        engine, edits, logger = self._engine, Edits(), self._logger._logger
+    def of_evaluation(self) -> Iterator[None]:
+        """Call the Engine's own ``eval`` inside."""
+        if distributed.get_rank() != 0:
+            yield
+            return
+        engine, changes, logger = self._engine, MonkeyPatch(), self._logger._logger
         loaders = evaluation_loaders(engine)
         if hasattr(engine, "train_dataloader"):
             loaders["train_dataloader"] = engine.train_dataloader
-        logger.addHandler(self._said)
+        logger.addHandler(self._lines)
         try:
             for name, loader in loaders.items():
-                edits.set(engine, name, WatchedLoader(loader, self._before_batch, self._on_batch))
-            edits.wrap(engine, "train_epoch_func", self._train_epoch)
-            edits.wrap(engine, "eval_func", self._evaluate)
+                changes.set(engine, name, WatchedLoader(loader, self._before_batch, self._on_batch))
+            changes.wrap(engine, "train_epoch_func", self._train_epoch)
+            changes.wrap(engine, "eval_func", self._evaluate)
             with progress_bar.apart_from_text(self._has_bars, logger):
                 yield
         finally:
-            edits.undo()
-            logger.removeHandler(self._said)
+            changes.undo()
+            logger.removeHandler(self._lines)
 
     def _train_epoch(self, train: Callable, engine: Any, number: int, *args: Any) -> None:
         self._end_epoch()
@@ -78,7 +78,7 @@ class Progress:
         if self._run is not None:
             done = self._run.resumed.steps
             self._best = best_of([], self._run.best_metric) if self._best is None else self._best
-        # Develop counts the steps of an epoch, the others stop at a limit.
+        # Develop counts the steps of an epoch, other versions stop at a limit.
         length = engine.iter_per_epoch if hasattr(engine, "iter_per_epoch") else engine.max_iter
         self._epoch = Epoch(number, length)
         self._epoch_began = monotonic()
@@ -105,7 +105,7 @@ class Progress:
             self._pass = _Pass(bar, total - done)
             try:
                 yield self._pass
-                self._before_batch()  # and there is none
+                self._before_batch()  # the end of the last step
             finally:
                 self._pass.seconds = monotonic() - self._pass.began
                 self._pass = None
@@ -123,7 +123,7 @@ class Progress:
         if epoch is None:
             return
         epoch.whole = monotonic() - self._epoch_began
-        lines, self._said.lines = self._said.lines, []
+        lines, self._lines.lines = self._lines.lines, []
         self._best = best_of(lines, self._best)
         self._pace.follow(epoch)
         epochs = self._settings["epochs"]
@@ -137,10 +137,10 @@ class _Pass:
     """The steps of one training epoch, or of one evaluation.
 
     Attributes:
-        done: how many are complete.
-        images: that these have read, in all processes.
-        began: when the first one was to begin.
-        seconds: what it took, when it is over.
+        done: number of complete steps.
+        images: images that they have read, in all processes.
+        began: start time.
+        seconds: what all of them took, once it is over.
     """
 
     def __init__(self, bar: progress_bar.Bar, limit: int) -> None:
@@ -154,17 +154,17 @@ class _Pass:
         self._reads: int | None = None
 
     def begin_step(self, batch: Any) -> None:
-        """A batch is handed out."""
+        """The loader returns ``batch``."""
         self._reads = _count_images(batch)
 
     def end_step(self, averages: dict[str, Any]) -> None:
-        """All that was to be done with the last batch is done, if there was one.
+        """The step on the last batch, if there was one, is complete.
 
         Args:
             averages: PaddleClas's meters of losses and metrics in this epoch.
         """
         reads, self._reads = self._reads, None
-        # Some versions ask for one batch more than they train on.
+        # Some versions read one batch more than they train on.
         if reads is None or self.done >= self._limit:
             return
         self.done += 1
@@ -179,11 +179,7 @@ class _Pass:
 
 
 class _LinesOfEpochs(logging.Handler):
-    """Keeps what PaddleClas logs about whole epochs.
-
-    Attributes:
-        lines: these messages, until someone takes them.
-    """
+    """Keeps the lines that PaddleClas logs about whole epochs, in ``lines``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,7 +192,7 @@ class _LinesOfEpochs(logging.Handler):
 
 
 def _count_images(batch: Any) -> int:
-    """The images of a batch, as loaders of PaddleClas or DALI give it: (N, C, H, W) first."""
+    """The number of images in a batch of PaddleClas or DALI: ``[N, C, H, W]`` comes first."""
     images = batch[0]["data"] if isinstance(batch[0], dict) else batch[0]
     shape = images.shape() if callable(images.shape) else images.shape
     return int(shape[0])

@@ -1,4 +1,4 @@
-"""Run PaddleClas's Engine as PaddleClas's own ``tools/*.py`` do."""
+"""Run PaddleClas's Engine, as its own ``tools/*.py`` do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..session import run_folder
 
 
 def run_engine(ppcls: PaddleClas, config: dict[str, Any], mode: str) -> None:
-    """Build the Engine for a config and let it do its work.
+    """Build the Engine for a config and run it.
 
     Args:
         ppcls: a PaddleClas with a trainer.
@@ -40,7 +40,7 @@ def _start_uniform_output(config: dict[str, Any]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A copy of a config or a part of it without PaddleClas's own types, as YAML can write it."""
+    """A copy of a config, or a part of it, in types that YAML can write."""
     if isinstance(value, dict):
         return {key: plain(entry) for key, entry in value.items()}
     return [plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value

@@ -1,7 +1,7 @@
-"""A training run that can be interrupted: where it stands, how it goes on, how it stops.
+"""A training run that can be interrupted and resumed at any step.
 
-PaddleClas's Engine trains in one long function. A :class:`TrainingRun` stands around one call
-of it, and sees every step through the loaders that the Engine reads from.
+PaddleClas's Engine trains in one long function. A :class:`TrainingRun` is active around one call
+of it, and sees every step through the loaders that the Engine reads.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 import numpy as np
 import paddle
 from paddle import distributed
 
 from ....errors import UserError
-from ....training.checkpoints import AUTO, Checkpoint, find_newest, has_manifest, read, recover
-from ....training.loaders import WatchedLoader, evaluation_loaders
+from ....training.checkpoints import AUTO, Checkpoint, find_newest, recover
+from ....training.loaders import WatchedLoader
 from ....training.seeding import (
     SeededBatches,
     SeededDataset,
@@ -29,22 +29,23 @@ from ....training.seeding import (
     seeded,
 )
 from ....training.signals import EXIT_CODE, StopRequest, StopTraining
-from ..config_check.rules import require_checkpoint_files
 from ..locate import PaddleClas
 from ..session import run_folder
+from .checkpoints import check_checkpoint_files
+from .datasets import evaluation_loaders
 
-# What PaddleClas begins with.
+# The best metric that PaddleClas begins with.
 _WORSE_THAN_ANY = -1.0
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where training stands.
+    """A position in training.
 
     Attributes:
-        epoch: epochs that are complete, with their evaluation.
-        steps: steps of the epoch after them that are done.
-        trained: whether that epoch has had all its steps, and only its evaluation is left.
+        epoch: number of complete epochs, with their evaluation.
+        steps: number of steps done in the next epoch.
+        trained: whether that epoch has had all its steps and only its evaluation is left.
     """
 
     epoch: int = 0
@@ -52,23 +53,13 @@ class Position:
     trained: bool = False
 
 
-def checkpoint_to_resume(path: str) -> Checkpoint | None:
-    """The checkpoint at ``path``, checked; None if it has no manifest.
-
-    Raises:
-        UserError: it is incomplete or damaged.
-    """
-    return read(Path(path)) if has_manifest(Path(path)) else None
-
-
 class TrainingRun:
     """One call of ``Engine.train``.
 
-    Attributes:
-        current: the run of this process that is under way.
+    Args:
+        ppcls: the PaddleClas of the engine.
+        engine: the Engine.
     """
-
-    current: TrainingRun | None = None
 
     def __init__(self, ppcls: PaddleClas, engine: Any) -> None:
         self._ppcls = ppcls
@@ -86,11 +77,11 @@ class TrainingRun:
         self._processes = distributed.get_world_size()
         seed = self._settings.get("seed")
         self._seed = new_seed() if seed is None or seed is False else int(seed)
-        self._stop = StopRequest()
+        self._stop = StopRequest(self._processes)
 
     @property
     def resumed(self) -> Position:
-        """Where the next epoch begins, until it does: for a run that goes on, in its midst."""
+        """Where the next epoch begins: within it, for a run that resumes there."""
         return self._resumed
 
     @property
@@ -98,27 +89,24 @@ class TrainingRun:
         """The best metric so far, if there is one."""
         return self._best["metric"] if self._best else None
 
-    def train(self, train: Callable[[], None]) -> None:
-        """Call the Engine's own ``train``.
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Call the Engine's own ``train`` inside.
 
         Raises:
-            SystemExit: the run was asked to stop; it is saved, and the code is
+            SystemExit: a signal asked the run to stop. It is saved, and the code is
                 :data:`~paddleclas_eca.training.signals.EXIT_CODE`.
-            UserError: there is no checkpoint to go on from as the config asks.
+            UserError: there is no checkpoint to resume from as the config asks.
         """
         self._choose_checkpoint()
         self._attach()
-        TrainingRun.current = self
-        try:
-            with self._stop.listen(self._logger.warning):
-                try:
-                    train()
-                except StopTraining:
-                    self._save_and_leave()
-        finally:
-            TrainingRun.current = None
+        with self._stop.listen(self._logger.warning):
+            try:
+                yield
+            except StopTraining:
+                self._save_and_exit()
 
-    # Going on from a checkpoint.
+    # Resuming.
 
     def _choose_checkpoint(self) -> None:
         """Replace ``Global.checkpoints: auto`` by the newest complete checkpoint, or by None."""
@@ -132,25 +120,25 @@ class TrainingRun:
             recover(folder)
         self._wait_for_all()
         if given != AUTO:
-            require_checkpoint_files(self._ppcls, self._engine.config, given)
+            check_checkpoint_files(self._ppcls, self._engine.config, given)
             return
         found = find_newest(folder, self._logger.warning)
-        self._require_agreement(found, folder)
+        self._check_agreement(found, folder)
         self._settings["checkpoints"] = str(found.path) if found else None
         if found:
-            require_checkpoint_files(self._ppcls, self._engine.config, str(found.path))
-            self._logger.info(f"Global.checkpoints=auto: going on from {found.path}")
+            check_checkpoint_files(self._ppcls, self._engine.config, str(found.path))
+            self._logger.info(f"Global.checkpoints=auto: resuming from {found.path}")
         else:
             self._logger.info(
-                f"Global.checkpoints=auto: no complete checkpoint in {folder}, training begins anew"
+                f"Global.checkpoints=auto: no complete checkpoint in {folder}, a new run begins"
             )
 
     def _wait_for_all(self) -> None:
         if self._processes > 1:
             distributed.barrier()
 
-    def _require_agreement(self, found: Checkpoint | None, folder: Path) -> None:
-        """All processes must go on from the same: with other weights they would train nonsense."""
+    def _check_agreement(self, found: Checkpoint | None, folder: Path) -> None:
+        """Raise UserError unless all processes resume from the same checkpoint."""
         if self._processes == 1:
             return
         digests: list[Any] = []
@@ -159,19 +147,19 @@ class TrainingRun:
         if others:
             raise UserError(
                 f"Global.checkpoints=auto: process 0 and process {', '.join(map(str, others))} "
-                f"find different checkpoints in {folder}. Several machines need a folder that all "
-                f"of them see; or copy that of the first to the same place on the others."
+                f"find different checkpoints in {folder}. Use a directory that all machines share, "
+                f"or copy that of the first machine to the same place on the others."
             )
 
     def resume(self, checkpoint: Checkpoint | None, info: dict[str, Any]) -> dict[str, Any]:
-        """Take up what a checkpoint says beyond what PaddleClas has loaded.
+        """Restore the state of a checkpoint that PaddleClas itself has not restored.
 
         Args:
             checkpoint: the checkpoint, or None if it has no manifest.
-            info: what PaddleClas found: ``epoch`` and ``metric``.
+            info: what PaddleClas has read: ``epoch`` and ``metric``.
 
         Returns:
-            Best metric so far and epochs that are complete, as PaddleClas's loop wants them.
+            Best metric and number of complete epochs, as PaddleClas's training loop expects them.
         """
         state = checkpoint.state if checkpoint else {"epoch": info["epoch"]}
         self._metric = float(state.get("metric", info.get("metric", 0.0)))
@@ -201,11 +189,11 @@ class TrainingRun:
         if changed:
             reason = f"{' and '.join(changed)} changed"
         elif self._dataset is None or self._settings.get("train_mode"):
-            reason = "this loader cannot skip what is done"
+            reason = "this loader cannot skip the steps that are done"
         else:
             return position
         self._logger.warning(
-            f"the checkpoint is from within an epoch, and {reason}: that epoch is trained from "
+            f"the checkpoint is from within an epoch, and {reason}: that epoch is repeated from "
             f"its beginning"
         )
         return Position(position.epoch)
@@ -226,29 +214,28 @@ class TrainingRun:
             self._loader.batch_sampler = self._sampler
             if self._loader.collate_fn is not None:
                 self._loader.collate_fn = SeededBatches(self._loader.collate_fn, self._dataset)
-        self._shield(self._loader)
-        self._shield(getattr(engine, "unlabel_train_dataloader", None))
+        self._shield_workers(self._loader)
+        self._shield_workers(getattr(engine, "unlabel_train_dataloader", None))
         engine.train_dataloader = WatchedLoader(self._loader, self._before_step, self._after_batch)
         for name, loader in evaluation_loaders(engine).items():
-            self._shield(loader)
+            self._shield_workers(loader)
             setattr(engine, name, WatchedLoader(loader, self._before_evaluation_step))
         train_epoch = engine.train_epoch_func
         engine.train_epoch_func = lambda engine, epoch, *args, **kwargs: self._train_epoch(
             lambda: train_epoch(engine, epoch, *args, **kwargs), epoch
         )
 
-    def _shield(self, loader: Any) -> None:
-        """Have the processes of a loader leave signals to this one."""
+    def _shield_workers(self, loader: Any) -> None:
         if not isinstance(loader, paddle.io.DataLoader):
             return
-        begin = loader.worker_init_fn
+        initialize = loader.worker_init_fn
 
-        def begin_shielded(worker: int) -> None:
-            self._stop.shield_loader_process()
-            if begin is not None:
-                begin(worker)
+        def initialize_shielded(worker: int) -> None:
+            self._stop.shield_worker()
+            if initialize is not None:
+                initialize(worker)
 
-        loader.worker_init_fn = begin_shielded
+        loader.worker_init_fn = initialize_shielded
 
     def _train_epoch(self, train: Callable[[], None], number: int) -> None:
         resumed, self._resumed = self._resumed, Position()
@@ -262,8 +249,8 @@ class TrainingRun:
         if self._dataset is not None:
             self._dataset.seed = derive(self._seed, "process", self._rank)
             self._dataset.epoch = number
-        # Samplers that shuffle without knowing the epoch draw from the global generators, and
-        # each process is to draw other images.
+        # Samplers that shuffle without knowing the epoch draw from the global generators; each
+        # process has to draw other images.
         seed = derive(self._seed, "epoch", number, self._rank)
         with seeded(seed), self._shortened(resumed.steps):
             train()
@@ -271,7 +258,7 @@ class TrainingRun:
 
     @contextlib.contextmanager
     def _shortened(self, steps: int) -> Iterator[None]:
-        """Have the trainers that count their steps make this many fewer."""
+        """Skip so many steps in trainers that count them (develop)."""
         whole = getattr(self._engine, "iter_per_epoch", None)
         if whole is not None:
             self._engine.iter_per_epoch = whole - steps
@@ -283,7 +270,7 @@ class TrainingRun:
 
     def _before_step(self) -> None:
         steps = self._position.steps
-        # Between the steps whose gradients are added up there is no state to go on from.
+        # While gradients accumulate there is no state to resume from.
         if self._stop.due() and steps % getattr(self._engine, "update_freq", 1) == 0:
             raise StopTraining
         paddle.seed(derive(self._seed, self._rank, "step", self._position.epoch, steps))
@@ -298,16 +285,16 @@ class TrainingRun:
     # Saving.
 
     def state(self, info: dict[str, Any], name: str) -> dict[str, Any]:
-        """What the manifest of a checkpoint says about this run.
+        """The state of this run, for the manifest of a checkpoint.
 
         Args:
-            info: PaddleClas's: ``epoch`` and ``metric``.
+            info: what PaddleClas saves: ``epoch`` and ``metric``.
             name: of the checkpoint.
         """
         self._metric = float(info["metric"])
         if name == "best_model":
             self._best = {"metric": self._metric, "epoch": int(info["epoch"])}
-        # PaddleClas itself saves when an epoch is complete.
+        # PaddleClas itself saves complete epochs.
         position = self._position if self._saving_to_stop else Position(int(info["epoch"]))
         scaler = self._scaler.state_dict() if self._scaler else {}
         return {
@@ -325,11 +312,11 @@ class TrainingRun:
 
     @property
     def _scaler(self) -> Any:
-        """The loss scaler, if gradients are scaled: without AMP, develop has one that is none."""
+        """The loss scaler, if there is one: without AMP, develop has a substitute."""
         scaler = getattr(self._engine, "scaler", None)
         return scaler if hasattr(scaler, "state_dict") else None
 
-    def _save_and_leave(self) -> None:
+    def _save_and_exit(self) -> NoReturn:
         self._logger.info("stopping: saving the checkpoint `latest`")
         save_model = self._ppcls.module("utils.save_load").save_model
         engine = self._engine
@@ -350,15 +337,15 @@ class TrainingRun:
             loss=engine.train_loss_func,
             **options,
         )
-        # The launcher ends the others as soon as one process has ended.
+        # The launcher ends all processes as soon as one has ended.
         self._wait_for_all()
         self._logger.warning(
             f"stopped after {self._position.epoch} epochs and {self._position.steps} steps; "
-            f"-o Global.checkpoints=auto goes on from there"
+            f"-o Global.checkpoints=auto resumes there"
         )
         raise SystemExit(EXIT_CODE)
 
 
 def _plain(value: Any) -> Any:
-    """A number, or a list of numbers, of the state of a loss scaler."""
+    """A value of a loss scaler's state, as JSON can hold it."""
     return np.asarray(value).tolist() if hasattr(value, "shape") else value

@@ -1,4 +1,4 @@
-"""Randomness follows from the seed and the place in the run."""
+"""Randomness follows from the seed and the position in the run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from paddleclas_eca.training.seeding import (
     SeededDataset,
     SkippingSampler,
     derive,
+    new_seed,
     seeded,
 )
 
@@ -77,13 +78,11 @@ def batches(dataset, workers):
     return np.stack([np.asarray(batch) for batch in loader])
 
 
-def test_batches_are_the_same_with_any_number_of_loader_processes(dataset):
-    alone = batches(dataset, 0)
-    np.testing.assert_array_equal(batches(dataset, 2), alone)
-    np.testing.assert_array_equal(batches(dataset, 3), alone)
+def test_batches_do_not_depend_on_the_number_of_workers(dataset):
+    np.testing.assert_array_equal(batches(dataset, 2), batches(dataset, 0))
 
 
-def test_what_it_stands_for_shows_through(dataset):
+def test_attributes_of_the_original_are_passed_on(dataset):
     assert dataset.name == "drawing" and len(dataset) == 12
     with pytest.raises(AttributeError):
         _ = dataset.no_such_thing
@@ -101,3 +100,4 @@ def test_derived_seeds_differ():
     seeds = {derive(s, what, i) for s in (0, 1) for what in ("image", "batch") for i in range(500)}
     assert len(seeds) == 2000
     assert all(0 <= seed < 1 << 32 for seed in seeds)
+    assert new_seed() != new_seed()

@@ -89,34 +89,9 @@ def test_model_and_averages_are_both_evaluated(make_engine, run_folder, log):
     assert paddle.load(str(folder / f"{best}.pdstates")) == {"metric": 0.9, "epoch": 2}
 
 
-def test_run_goes_on_where_it_was_resumed(make_engine, run_folder, tmp_path):
-    changes = {"EMA": {"decay": 0.9}, "Global.epochs": 2}
-    # As in a new process: the state of an optimizer goes by the names of the parameters.
-    with paddle.utils.unique_name.guard():
-        engine = make_engine({**changes, "Global.output_dir": str(tmp_path / "whole")})
-        engine.train()
-    whole = run_folder(engine)
-    with paddle.utils.unique_name.guard():
-        engine = make_engine({**changes, "Global.checkpoints": str(whole / "epoch_1")})
-        engine.train()
-    for resumed, expected in zip(_saved(run_folder(engine), "latest"), _saved(whole, "latest")):
-        _assert_same(resumed, expected)
-
-
 def test_without_the_section_nothing_is_averaged(make_engine, run_folder):
     engine = make_engine()
     engine.train()
     names = {file.name for file in run_folder(engine).iterdir()}
     assert "latest.pdparams" in names
     assert not [name for name in names if "ema" in name]
-
-
-@pytest.mark.slow
-def test_training_in_two_processes(run_two_ranks, config_file, tiny_script, tmp_path, ppcls):
-    log = run_two_ranks(tiny_script, "train", config_file({"EMA": {"decay": DECAY}}))
-    assert "best metric ema" in log
-    output = tmp_path / "output"
-    folder = output / "TinyNet" if (output / "TinyNet" / "latest.pdopt").exists() else output
-    weights, averages = _saved(folder, "latest")
-    assert weights.keys() == averages.keys()
-    assert not np.allclose(weights["fc.weight"], averages["fc.weight"], rtol=1e-5, atol=0)

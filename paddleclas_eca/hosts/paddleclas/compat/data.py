@@ -1,0 +1,134 @@
+"""Reading and mixing images."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ....errors import UserError
+from ..locate import PaddleClas
+from ..monkeypatch import MonkeyPatch
+from ..source import source_has
+from .base import Patch
+
+_MULTI_LABEL = "data.dataloader.multilabel_dataset"
+_BATCH_OPERATORS = "data.preprocess.batch_ops.batch_operators"
+# The markers of a JPEG's end, and of the beginning of its pixels.
+_END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd9", b"\xff\xda"
+
+
+def _decodes_truncated_jpegs(ppcls: PaddleClas) -> bool:
+    import cv2
+
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    _, jpeg = cv2.imencode(".jpg", noise)
+    return cv2.imdecode(jpeg[: len(jpeg) // 2], 1) is not None
+
+
+def is_truncated(jpeg: bytes) -> bool:
+    """Whether a JPEG file ends before its image does."""
+    # Previews in the header have an end of their own, so search behind it.
+    place = 2
+    while jpeg[place : place + 1] == b"\xff" and jpeg[place : place + 2] != _START_OF_SCAN:
+        if jpeg[place + 1 : place + 2] == b"\xff":  # padding
+            place += 1
+        else:
+            place += 2 + max(2, int.from_bytes(jpeg[place + 2 : place + 4], "big"))
+    return jpeg.find(_END_OF_IMAGE, place) < 0
+
+
+def _install_truncated_jpeg(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
+    def decode(original: Any, self: Any, image: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(image, bytes) and image.startswith(b"\xff\xd8") and is_truncated(image):
+            raise ValueError("the JPEG file is truncated")
+        return original(self, image, *args, **kwargs)
+
+    changes.wrap(ppcls.module("data.preprocess.ops.operators").DecodeImage, "__call__", decode)
+
+
+def _install_infer_image(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
+    engine = ppcls.module("engine.engine")
+    opened = ""
+
+    def open_image(path: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal opened
+        opened = str(path)
+        return open(path, *args, **kwargs)
+
+    def preprocess(step: Any, image: Any) -> Any:
+        try:
+            return step(image)
+        except Exception as error:
+            raise UserError(
+                f"Infer.infer_imgs: {opened} cannot be read as an image, or does not fit "
+                f"Infer.transforms: {type(step).__name__} fails with {type(error).__name__}: "
+                f"{error}"
+            ) from error
+
+    def infer(original: Any, self: Any) -> Any:
+        steps = self.preprocess_func
+        self.preprocess_func = [partial(preprocess, step) for step in steps]
+        try:
+            return original(self)
+        finally:
+            self.preprocess_func = steps
+
+    changes.set(engine, "open", open_image)
+    changes.wrap(engine.Engine, "infer", infer)
+
+
+def _multi_label_dataset(ppcls: PaddleClas) -> Any:
+    return ppcls.module(_MULTI_LABEL).MultiLabelDataset
+
+
+def _install_label_ratio(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
+    changes.set(_multi_label_dataset(ppcls), "label_ratio", None)
+
+
+def _fmix(ppcls: PaddleClas) -> Any:
+    return getattr(ppcls.module(_BATCH_OPERATORS), "FmixOperator", None)
+
+
+def _install_fmix_type(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
+    def in_float32(original: Any, self: Any, batch: Any) -> Any:
+        return [(image.astype(np.float32), target) for image, target in original(self, batch)]
+
+    changes.wrap(_fmix(ppcls), "__call__", in_float32)
+
+
+PATCHES = [
+    Patch(
+        name="truncated-jpeg",
+        versions="all, with OpenCV before 4.11",
+        symptom="the missing part of a truncated JPEG is trained on as grey or noise",
+        needed=_decodes_truncated_jpegs,
+        install=_install_truncated_jpeg,
+    ),
+    Patch(
+        name="infer-image",
+        versions="PaddleClas 2.4.2 and release/2.5; develop skips such images",
+        symptom="infer on a corrupt image: 'NoneType' object has no attribute 'shape'",
+        needed=lambda ppcls: (
+            not source_has(ppcls.module("engine.engine").Engine.infer, "except Exception")
+        ),
+        install=_install_infer_image,
+    ),
+    Patch(
+        name="label-ratio",
+        versions="PaddleClas 2.4.2",
+        symptom="MultiLabelDataset without label_ratio: AttributeError, retried forever",
+        needed=lambda ppcls: source_has(
+            _multi_label_dataset(ppcls), "self.label_ratio is not None"
+        ),
+        install=_install_label_ratio,
+    ),
+    Patch(
+        name="fmix-type",
+        versions="all",
+        symptom="Fmix: images become float64, which the first convolution rejects",
+        needed=lambda ppcls: source_has(_fmix(ppcls), "imgs = mask * imgs + (1 - mask) * imgs"),
+        install=_install_fmix_type,
+    ),
+]

@@ -1,0 +1,164 @@
+"""What this package adds to PaddleClas's Engine and to the functions that it calls.
+
+Every method and function is wrapped here, once. A hook reads from top to bottom: what stands
+above or around ``original`` happens before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import paddle
+from paddle import distributed
+
+from ....errors import UserError
+from ....training.checkpoints import check_writable
+from ....training.watchdog import DEFAULT_TIMEOUT, check_timeout, watch, watch_building
+from ....weights.safe_load import load
+from ..config_check import check_config, check_run, is_wanted
+from ..locate import PaddleClas
+from ..monkeypatch import ModuleView, MonkeyPatch
+from ..session import run_folder
+from . import checkpoints
+from .corrupt_images import CorruptImages
+from .label_lists import LabelLists
+from .loading import pretrained_loader
+from .progress import Progress
+from .training_run import TrainingRun
+
+_RESUME = "Resume with -o Global.checkpoints=auto"
+
+
+def install(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
+    """Hook into the loading of weights and, if ``ppcls`` has one, into its trainer.
+
+    Args:
+        ppcls: the PaddleClas to hook into, with its patches applied.
+        changes: takes the hooks.
+    """
+    save_load = ppcls.module("utils.save_load")
+    everywhere = partial(changes.wrap_everywhere, ppcls.package)
+    # Weight files from elsewhere are read without running the code that they may contain.
+    changes.set(save_load, "paddle", ModuleView(paddle, load=load))
+    everywhere(save_load, "load_dygraph_pretrain", pretrained_loader(ppcls))
+    if not ppcls.can_train:
+        return
+
+    hooks = _Hooks(ppcls)
+    engine = ppcls.module("engine.engine").Engine
+    changes.wrap(engine, "__init__", hooks.build)
+    changes.wrap(engine, "train", hooks.train)
+    changes.wrap(engine, "eval", hooks.evaluate)
+
+    everywhere(save_load, "init_model", hooks.init_model)
+    everywhere(save_load, "save_model", hooks.save_model)
+    changes.set(save_load, "logger", ModuleView(hooks.logger, info=hooks.writer.info))
+
+    data = ppcls.module("data")
+    everywhere(data, "build_dataloader", hooks.build_dataloader)
+    changes.set(data, "DataLoader", hooks.images.DataLoader)
+    for dataset in hooks.images.datasets:
+        changes.wrap(dataset, "__getitem__", hooks.images.read)
+    for dataset in hooks.lists.datasets:
+        changes.wrap(dataset, "_load_anno", partial(hooks.lists.load, dataset))
+        changes.set(sys.modules[dataset.__module__], "open", hooks.lists.open)
+
+
+class _Hooks:
+    def __init__(self, ppcls: PaddleClas) -> None:
+        self.logger = ppcls.module("utils.logger")
+        self.images = CorruptImages(ppcls)
+        self.lists = LabelLists(ppcls)
+        self.writer = checkpoints.CheckpointWriter(ppcls)
+        self._ppcls = ppcls
+        self._run: TrainingRun | None = None
+        self._init_model = inspect.signature(ppcls.module("utils.save_load").init_model)
+
+    def build(self, original: Any, engine: Any, config: Any, mode: str = "train") -> None:
+        """``Engine.__init__``: checks the config before anything is built from it."""
+        with self._checked(config, mode), self.images.counted(engine, config["Global"]):
+            original(engine, config, mode)
+
+    @contextlib.contextmanager
+    def _checked(self, config: Any, mode: str) -> Iterator[None]:
+        if mode != "train":
+            check_config(self._ppcls, config, mode)
+            yield
+            return
+        warnings, failure = [], None
+        try:
+            # The files are the same for all processes. This is before they connect, because those
+            # that wait for rank 0 then have no time limit.
+            if distributed.get_rank() == 0 and is_wanted(config):
+                warnings = check_run(self._ppcls, config)
+            check_config(self._ppcls, config, mode)
+        except UserError as error:
+            failure = error
+        try:
+            with watch_building(_timeout(config), failure, self.logger.warning):
+                if distributed.get_rank() == 0:
+                    check_writable(run_folder(self._ppcls, config))
+                yield
+        finally:
+            # Now that the Engine has opened the log file.
+            for warning in warnings:
+                self.logger.warning(str(warning))
+
+    def train(self, original: Any, engine: Any) -> None:
+        """``Engine.train``: can be interrupted and resumed, and shows its progress."""
+        self._run = TrainingRun(self._ppcls, engine)
+        progress = Progress(self._ppcls, engine, self._run)
+        try:
+            with self._run.active():
+                # Inside of the run, which defers the SIGTERM that the launcher sends to all
+                # processes as soon as one is lost.
+                with watch(_timeout(engine.config), self.logger.warning, _RESUME):
+                    with progress.of_training():
+                        original(engine)
+        finally:
+            self._run = None
+
+    def evaluate(self, original: Any, engine: Any, *args: Any, **kwargs: Any) -> Any:
+        """``Engine.eval``: shows its progress, unless training calls it."""
+        if engine.mode != "eval":
+            return original(engine, *args, **kwargs)
+        with Progress(self._ppcls, engine).of_evaluation():
+            return original(engine, *args, **kwargs)
+
+    # Engine.infer needs nothing. Engine.export is wrapped by compat/exports.py.
+
+    def init_model(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+        """``init_model``: resumes complete checkpoints of the same network."""
+        given = self._init_model.bind(*args, **kwargs).arguments
+        path = given["config"].get("checkpoints")
+        if not path or given.get("optimizer") is None:
+            return original(*args, **kwargs)
+        resume = partial(original, *args, **kwargs)
+        return checkpoints.resume(resume, self._run, given["net"], path)
+
+    def save_model(self, original: Any, *args: Any, **kwargs: Any) -> None:
+        """``save_model``: writes a checkpoint whole or not at all."""
+        if distributed.get_rank() == 0:
+            self.writer.save(original, self._run, args, kwargs)
+
+    def build_dataloader(
+        self, original: Any, config: Any, mode: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        """``build_dataloader``: reads label lists and counts corrupt images."""
+        with self.lists.building(mode, config.get("class_num")), self.images.building(mode):
+            return original(config, mode, *args, **kwargs)
+
+
+def _timeout(config: Any) -> float:
+    """``Global.peer_timeout``, or 0 where the check of the config reports its value."""
+    settings = config.get("Global")
+    settings = settings if isinstance(settings, dict) else {}
+    try:
+        return check_timeout(settings.get("peer_timeout", DEFAULT_TIMEOUT), "Global.peer_timeout")
+    except UserError:
+        return 0.0
