@@ -20,7 +20,7 @@ from ....weights.pretrained import (
     fill,
     is_url,
     read_state,
-    without_ending,
+    without_suffix,
 )
 from ....weights.report import LoadReport
 from ..locate import PaddleClas
@@ -55,7 +55,7 @@ def pretrained_loader(ppcls: PaddleClas) -> Callable[..., None]:
         if is_url(path) and not takes_urls:
             file = download(path)
         if not is_url(file):
-            file = without_ending(file)
+            file = without_suffix(file)
             if not os.path.isfile(file + ".pdparams"):
                 raise UserError(
                     f"pretrained weights: {file}.pdparams does not exist. Check the path in "
