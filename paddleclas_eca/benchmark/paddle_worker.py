@@ -130,8 +130,8 @@ def _evaluation(network: nn.Layer, case: Case) -> Step:
 def _exported(network: nn.Layer, case: Case, onnx: bool = False) -> Step:
     import paddle
 
-    from ..deploy.onnx import convert_to_onnx, open_onnx_session, require_converter
-    from ..deploy.runtimes import open_session
+    from ..deploy.onnx import convert_to_onnx
+    from ..deploy.runtimes import open_onnx_session, open_session
 
     network.eval()
     shape = [None, 3, case.image_size, case.image_size]
@@ -142,7 +142,6 @@ def _exported(network: nn.Layer, case: Case, onnx: bool = False) -> Step:
         )
         paddle.jit.save(program, str(folder / "inference"))
         if onnx:
-            require_converter()
             convert_to_onnx(folder)
             session = open_onnx_session(folder, case.device)
         else:

@@ -78,7 +78,8 @@ def run(args: argparse.Namespace, mode: str) -> int:
     tune(global_section(path, args.override))
     ppcls = register()
     ppcls.check_trainer()
-    from ..deploy.onnx import SWITCH, require_converter
+    from ..deploy.onnx import check_converter
+    from ..hosts.paddleclas.engine.export import EXPORT_ONNX
     from ..hosts.paddleclas.engine.run import run_engine
 
     config = ppcls.module("utils.config").parse_config(str(path))
@@ -86,8 +87,8 @@ def run(args: argparse.Namespace, mode: str) -> int:
         warn(remark)
     config["profiler_options"] = args.profiler_options
     if mode == "export" and args.onnx:
-        require_converter()
-        config["Global"][SWITCH] = True
+        check_converter()
+        config["Global"][EXPORT_ONNX] = True
     run_engine(ppcls, config, mode)
     return 0
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, TextIO
 
 from ..data.image_files import ENDINGS, find_images
-from ..deploy.predictor import BACKENDS, DEVICES
+from ..deploy.runtimes import BACKENDS, DEVICES
 from ..errors import UserError, check_positive_int
+from ..files import write_files
 from .command import Command
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
-        default=BACKENDS[0],
+        default="paddle",
         help="onnxruntime for models that were exported with --onnx (default: paddle)",
     )
-    parser.add_argument("--device", choices=DEVICES, default=DEVICES[0], help="default: cpu")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="default: cpu")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write there, not to standard output"
     )
@@ -90,13 +91,20 @@ def run(args: argparse.Namespace) -> int:
             else:
                 yield image, result
 
-    try:
-        with _opened(args.output) as file:
+    def write(draft: Path) -> None:
+        with open(draft, "w", encoding="utf-8", errors=_UNENCODABLE, newline="") as file:
             _WRITERS[args.format](file, readable())
-    except BrokenPipeError:
-        # The reader has seen enough, such as head. Nothing is left to say, at exit neither.
-        _silence_stdout()
-        return 1
+
+    if args.output:
+        write_files({args.output: write})
+    else:
+        try:
+            with _standard_output() as file:
+                _WRITERS[args.format](file, readable())
+        except BrokenPipeError:
+            # The reader has seen enough, such as head. Nothing is left to say, at exit neither.
+            _silence_stdout()
+            return 1
     if unreadable:
         print(
             f"error: {unreadable} of {len(images)} images could not be read; they are named above",
@@ -106,33 +114,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that gets its name when it is complete."""
-    if output is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors=_UNENCODABLE)
-        try:
-            yield sys.stdout
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            _silence_stdout()
-            raise UserError(f"standard output cannot be written: {error.strerror}") from error
-        return
-    draft = output.with_name(f".{output.name}.{os.getpid()}")
+def _standard_output() -> Iterator[TextIO]:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_UNENCODABLE)
     try:
-        with open(draft, "w", encoding="utf-8", errors=_UNENCODABLE, newline="") as file:
-            yield file
-        os.replace(draft, output)
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise UserError(f"{output} cannot be written: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+        _silence_stdout()
+        raise UserError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def _silence_stdout() -> None:
-    """What is still to be written there goes nowhere, so that Python's exit does not fail on it."""
+    """Discard what is still to be written there, so that Python's exit does not fail on it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -11,16 +11,13 @@ from pathlib import Path
 from .. import register
 from ..configs import find_config, global_section
 from ..errors import UserError
-from ..hosts.paddleclas.wheel_predictor import patch_predictor
 from ..runtime import tune
 
 USAGE = """usage: python -m paddleclas_eca SCRIPT [ARGS ...]
-       python -m paddleclas_eca paddleclas [ARGS ...]
 
 Run a script of PaddleClas, such as PaddleClas/tools/train.py, after ECA-Net's models have been
 registered. ARGS are the script's own; -c also takes the name of a config that comes with
-paddleclas_eca. The second form is the command `paddleclas` of PaddleClas's wheel, which then takes
-models that Paddle 3 exported. All other commands: paddleclas-eca --help"""
+paddleclas_eca. All other commands: paddleclas-eca --help"""
 
 
 def run_script(argv: Sequence[str]) -> int:
@@ -33,11 +30,6 @@ def run_script(argv: Sequence[str]) -> int:
         print(USAGE)
         return 0 if argv else 2
     script = Path(argv[0])
-    if argv[0] == "paddleclas" and not script.is_file():
-        predictor = patch_predictor()
-        sys.argv = list(argv)
-        predictor.main()
-        return 0
     if not script.is_file():
         raise UserError(
             f"no script {script}: give the path of one, such as PaddleClas/tools/train.py"

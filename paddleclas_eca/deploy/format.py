@@ -5,24 +5,34 @@ file                  holds
 ===================== ==========================================================================
 inference.json        the network, for Paddle Inference
 inference.pdiparams   its weights
-inference.yml         how images are prepared and what the classes are called, as PaddleX reads it
+inference.yml         how images are preprocessed and what the classes are called, for PaddleX
 inference.onnx        the same network with its weights in ONNX, where that was asked for
 metadata.json         which model this is and what it came from; the last to be written
 ===================== ==========================================================================
+
+PaddleX 3 reads ``inference.yml``, and PaddleClas's develop writes it. ``Global.model_name`` is a
+model of PaddleX that is run alike, ``PreProcess.transform_ops`` are the steps after decoding, and
+``PostProcess`` says what becomes of the output, with the names of the classes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
+
+import yaml
 
 from ..errors import UserError
-from ..files import flush
+from ..files import flush, read_file, write_files
 
 PROGRAM = "inference.json"
 # What Paddle writes for networks when its new representation is switched off.
@@ -36,19 +46,38 @@ FORMAT = 1
 # Metadata last: a folder without it is not complete.
 _FILES = (PROGRAM, OLD_PROGRAM, WEIGHTS, f"{WEIGHTS}.info", DESCRIPTION, ONNX, METADATA)
 _STAGE = ".exporting-"
+_TEXT_LIMIT = 2**26
+_EXPORT = "paddleclas-eca export_model -c CONFIG -o Global.pretrained_model=WEIGHTS"
 
-# Called with the folder and the config of a model that is exported, complete but not yet in its
-# place; what they write goes there with it, and where they raise nothing does. Host imports none
-# of ours, so `paddleclas_eca.register` fills this.
-ADDITIONS: list[Callable[[Path, dict[str, Any]], None]] = []
+Steps = Sequence[Mapping[str, Any]]
+
+_PADDLEX_MODELS = {
+    *(f"ResNet{depth}" for depth in (18, 34, 50, 101, 152)),
+    *(f"ResNet{depth}_vd" for depth in (18, 34, 50, 101, 152, 200)),
+    *(f"MobileNetV2_x{width}" for width in ("0_25", "0_5", "1_0", "1_5", "2_0")),
+}
+# Where PaddleX has another name; all its names are in capitals.
+_PADDLEX_INTERPOLATIONS = {"lanczos": "LANCZOS4", "bilinear": "LINEAR"}
+_OUR_INTERPOLATIONS = {theirs: ours for ours, theirs in _PADDLEX_INTERPOLATIONS.items()}
+# What NormalizeImage takes where its options say nothing.
+_NORMALIZE = {
+    "scale": 1 / 255,
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+    "order": "chw",
+    "channel_num": 3,
+}
+
+
+# Writing
 
 
 @contextlib.contextmanager
-def staged(folder: Path) -> Iterator[Path]:
+def staged_folder(folder: Path) -> Iterator[Path]:
     """Write an exported model: yields a new folder for its files.
 
-    They replace those of a former model in ``folder``, all of them: an ONNX file of other weights
-    does not stay. Other files are left alone. When the caller fails, the former model stays.
+    They replace all files of a former model in ``folder``: an ONNX file of other weights does not
+    stay. Other files are left alone. When the caller fails, the former model stays.
 
     Args:
         folder: where the model belongs; made if it is missing.
@@ -92,6 +121,270 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"the exported model cannot be written to {folder}: {error.strerror or error}. Mend "
-            f"that, or set another Global.save_inference_dir"
+            f"the exported model cannot be written to {folder}: {error.strerror or error}. Fix "
+            f"that, or choose another folder (Global.save_inference_dir)"
         ) from error
+
+
+def write_descriptions(
+    folder: Path,
+    *,
+    model: str,
+    input: tuple[str, Sequence[int]],
+    output: tuple[str, Sequence[int]],
+    activation: str | None,
+    steps: Steps,
+    postprocess: Mapping[str, Any],
+    weights: Mapping[str, str] | None = None,
+    versions: Mapping[str, str | None] | None = None,
+    paddlex_model: str | None = None,
+) -> None:
+    """Write ``inference.yml`` and ``metadata.json`` beside a network.
+
+    Args:
+        folder: has the program and its weights.
+        model: the network's name, such as ``ECA_ResNet50``.
+        input: the name of its input and the shape of an image, ``(C, H, W)``.
+        output: the name of its output and its shape for an image.
+        activation: what the output has been through: ``"softmax"``, ``"sigmoid"`` or None.
+        steps: what makes an input of an image file, as PaddleClas's ``transform_ops``.
+        postprocess: what becomes of the output, ``{NAME: OPTIONS}``, such as ``{"Topk": {"topk":
+            5, "label_list": [...]}}``, or ``{"NormalizeFeatures": None}`` for features.
+        weights: where the weights came from: ``file`` and ``sha256``.
+        versions: of the packages that trained it.
+        paddlex_model: a model of PaddleX that is run alike; by default one is chosen.
+
+    Raises:
+        UserError: a step cannot be described, or the files cannot be written.
+    """
+    import paddle
+
+    from .. import __version__
+
+    (input_name, input_shape), (output_name, output_shape) = input, output
+    decode = [step["DecodeImage"] or {} for step in steps if "DecodeImage" in step]
+    others = [step for step in steps if "DecodeImage" not in step]
+    description = {
+        "Global": {"model_name": paddlex_model or _paddlex_model(model)},
+        "PreProcess": {"transform_ops": _paddlex_steps(others, input_shape)},
+        "PostProcess": dict(postprocess),
+    }
+    metadata = {
+        "format": FORMAT,
+        "model": model,
+        "classes": None if "NormalizeFeatures" in postprocess else output_shape[-1],
+        "input": {"name": input_name, "shape": [None, *input_shape], "dtype": "float32"},
+        "output": {"name": output_name, "shape": [None, *output_shape], "activation": activation},
+        "decode": decode[0] if decode else {},
+        "weights": weights,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {
+            "paddleclas_eca": __version__,
+            **(versions or {}),
+            "paddlepaddle": paddle.__version__,
+        },
+    }
+    text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
+    write_files(
+        {
+            folder / DESCRIPTION: text,
+            folder / METADATA: json.dumps(metadata, indent=1) + "\n",
+        }
+    )
+
+
+def _paddlex_model(model: str) -> str:
+    """The network without attention where PaddleX knows it, or one that it runs alike."""
+    name = model.removeprefix("ECA_")
+    if name in _PADDLEX_MODELS:
+        return name
+    return "MobileNetV2_x1_0" if name.startswith("MobileNetV2") else "ResNet50"
+
+
+def _paddlex_steps(steps: Steps, input_shape: Sequence[int]) -> list[dict[str, Any]]:
+    """The same steps as PaddleX can run them: resized first, and in one order alone."""
+    names = [next(iter(step)) for step in steps]
+    plain = [{name: canonical_options(step) or None} for name, step in zip(names, steps)]
+    for place in range(1, len(plain)):
+        if names[place - 1 : place + 1] == ["ToCHWImage", "NormalizeImage"]:
+            # The same arithmetic in the order that PaddleX has.
+            plain[place]["NormalizeImage"]["order"] = ""
+            plain[place - 1 : place + 1] = plain[place], plain[place - 1]
+    if not {"ResizeImage", "CropImage"} & set(names):
+        # Images of the data set have the right size, and stay as they are.
+        plain.insert(0, {"ResizeImage": {"size": [input_shape[2], input_shape[1]]}})
+    return plain
+
+
+def canonical_options(step: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a step with defaults filled in and without what makes no difference.
+
+    Two steps with equal options do the same; the form is PaddleX's.
+
+    Raises:
+        UserError: ``NormalizeImage.scale`` is not a number.
+    """
+    ((name, given),) = step.items()
+    options = {key: value for key, value in (given or {}).items() if value is not None}
+    if name == "ResizeImage":
+        return _resize_options(options)
+    if name == "NormalizeImage":
+        complete = {**_NORMALIZE, **options}
+        # PaddleClas tells "chw" from all others, null among them; PaddleX takes none but "".
+        order = "chw" if (given or {}).get("order", "chw") == "chw" else ""
+        known = {key: complete[key] for key in _NORMALIZE}
+        return {**known, "scale": _scale(complete["scale"]), "order": order}
+    return options
+
+
+def _resize_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = "resize_short" if (options.get("resize_short") or 0) > 0 else "size"
+    size = options.get(wanted)
+    if wanted == "size" and isinstance(size, int):
+        size = [size, size]
+    result = {wanted: size}
+    backend = str(options.get("backend", "cv2")).lower()
+    default = "bicubic" if backend == "pil" else "bilinear"
+    interpolation = str(options.get("interpolation", default)).lower()
+    if backend != "cv2":
+        result["backend"] = backend
+    if (backend, interpolation) != ("cv2", "bilinear"):
+        result["interpolation"] = _PADDLEX_INTERPOLATIONS.get(interpolation, interpolation.upper())
+    return result
+
+
+def _scale(given: Any) -> float:
+    """The number that PaddleClas makes of a text such as ``1.0/255.0`` by executing it."""
+    numbers = re.fullmatch(r"\s*([\d.eE+-]+)\s*(?:/\s*([\d.eE+-]+)\s*)?", str(given))
+    try:
+        return float(numbers[1]) / float(numbers[2] or 1)
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise UserError(
+            f"NormalizeImage.scale: {given!r} is neither a number nor a fraction such as 1.0/255.0"
+        ) from None
+
+
+# Reading
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A classifier in an exported folder.
+
+    Attributes:
+        folder: where it is.
+        name: the model's name, such as ``ECA_ResNet50``.
+        input_shape: channels, height and width of an image, ``(C, H, W)``.
+        has_softmax: whether its output are probabilities; else the logits.
+        steps: what makes an input of an image file, as PaddleClas's ``transform_ops``.
+        names: of the classes, by their number.
+        topk: how many classes a prediction has by default.
+    """
+
+    folder: Path
+    name: str
+    input_shape: tuple[int, int, int]
+    has_softmax: bool
+    steps: list[dict[str, Any]]
+    names: list[str]
+    topk: int
+
+
+def read_folder(folder: Path) -> ExportedModel:
+    """Read what an exported folder says about its model.
+
+    Raises:
+        UserError: it is no such folder, or is corrupt; or its model is not a classifier, which
+            is all that can be predicted from.
+    """
+    _check_files(folder)
+    try:
+        metadata = json.loads(read_file(folder / METADATA, "JSON", _TEXT_LIMIT))
+        description = yaml.safe_load(read_file(folder / DESCRIPTION, "YAML", _TEXT_LIMIT))
+        if metadata["format"] != FORMAT:
+            raise UserError(
+                f"{folder} was exported by another version of paddleclas_eca (format "
+                f"{metadata['format']!r}; this one reads {FORMAT}): use that one, or export again"
+            )
+        (post, options), *_ = description["PostProcess"].items()
+        activation = metadata["output"]["activation"]
+        if post != "Topk" or activation not in ("softmax", None):
+            raise UserError(_cannot_predict(folder, metadata["model"], post, activation))
+        model = ExportedModel(
+            folder=folder,
+            name=str(metadata["model"]),
+            input_shape=tuple(map(int, metadata["input"]["shape"][1:])),
+            has_softmax=activation == "softmax",
+            steps=[
+                {"DecodeImage": dict(metadata["decode"])},
+                *map(_our_step, description["PreProcess"]["transform_ops"]),
+            ],
+            names=list(map(_class_name, options["label_list"])),
+            topk=min(int(options["topk"]), metadata["classes"]),
+        )
+    except UserError:
+        raise
+    except (
+        *(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError),
+        yaml.YAMLError,
+    ) as error:
+        raise UserError(
+            f"{folder}: {METADATA} and {DESCRIPTION} do not have the form that export_model "
+            f"writes ({type(error).__name__}: {error}). Export the model again: {_EXPORT}"
+        ) from error
+    if len(model.names) != metadata["classes"]:
+        raise UserError(
+            f"{folder / DESCRIPTION} names {len(model.names)} classes in PostProcess.Topk."
+            f"label_list, and the model has {metadata['classes']}. Give each of them a name"
+        )
+    return model
+
+
+def _check_files(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a directory. Give that of an exported model: {_EXPORT}")
+    missing = [n for n in (PROGRAM, WEIGHTS, DESCRIPTION, METADATA) if not (folder / n).is_file()]
+    if not missing:
+        return
+    inside = next((p.parent for p in folder.glob(f"*/{METADATA}")), None)
+    if inside:
+        hint = f"Did you mean {inside}?"
+    elif (folder / OLD_PROGRAM).is_file() and PROGRAM in missing:
+        hint = (
+            f"{OLD_PROGRAM} is of Paddle 2, which says neither how images are preprocessed nor "
+            f"what the classes are called. Export the model again from its weights: {_EXPORT}"
+        )
+    else:
+        hint = f"Export the model, again if that was interrupted: {_EXPORT}"
+    raise UserError(f"{folder} holds no exported model: {', '.join(missing)} missing. {hint}")
+
+
+def _cannot_predict(folder: Path, model: str, post: str, activation: str | None) -> str:
+    if post == "NormalizeFeatures":
+        what = "returns features for retrieval, not classes"
+    elif post == "Topk":
+        what = f"has {activation} scores, of several classes at once"
+    else:
+        what = f"needs PaddleClas's {post} to read its output"
+    return (
+        f"{folder}: {model} {what}, and predict ranks the classes of classifiers alone. Run it "
+        f"with Paddle Inference, or with PaddleClas's deploy/python"
+    )
+
+
+def _our_step(step: dict[str, Any]) -> dict[str, Any]:
+    """A step with our name of its interpolation in place of PaddleX's."""
+    options = step.get("ResizeImage") or {}
+    given = options.get("interpolation")
+    if given is None:
+        return step
+    return {
+        **step,
+        "ResizeImage": {**options, "interpolation": _OUR_INTERPOLATIONS.get(given, given)},
+    }
+
+
+def _class_name(name: Any) -> str:
+    if isinstance(name, (list, dict)):
+        raise TypeError(f"{type(name).__name__} is not the name of a class")
+    return str(name)

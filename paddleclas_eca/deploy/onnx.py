@@ -1,64 +1,28 @@
-"""ONNX files of exported models: convert, check against the Paddle model, run."""
+"""ONNX files of exported models: convert, and check against the Paddle model."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from ..errors import UserError
-from ..hosts.paddleclas.config_check.rules import example_image
-from ..hosts.paddleclas.inference_yml import transforms
-from ..hosts.paddleclas.session import activate
-from ..runtime import threads
 from .format import ONNX, PROGRAM, WEIGHTS
-from .preprocess import Preparation
-from .runtimes import Session, open_session
+from .runtimes import import_for_onnx, open_onnx_session, open_session
 
-INSTALL = "pip install '.[onnx]' in the clone of paddleclas_eca"
 # The newest that TensorRT 8 and OpenVINO of the same years read without limits, and all that the
 # networks need.
 OPSET = 13
 TOLERANCE = 1e-4
-SWITCH = "export_onnx"
 
 
-def require_converter() -> None:
+def check_converter() -> None:
     """Raise UserError, with what to install, where paddle2onnx or onnxruntime is missing."""
-    for name in ("paddle2onnx", "onnxruntime"):
-        _package(name)
-
-
-def _package(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(f"ONNX needs {name} ({error}): {INSTALL}") from error
-
-
-def add_onnx(folder: Path, config: dict[str, Any]) -> None:
-    """Write ``inference.onnx`` beside an exported model where ``Global.export_onnx`` asks for it.
-
-    Args:
-        folder: an exported folder that is complete but for this file.
-        config: the config that it was exported with.
-
-    Raises:
-        UserError: a package is missing, the model cannot be converted, or the two give
-            different results.
-    """
-    if not config["Global"].get(SWITCH):
-        return
-    require_converter()
-    convert_to_onnx(folder)
-    _check(folder, config)
+    for package in ("paddle2onnx", "onnxruntime"):
+        import_for_onnx(package)
 
 
 def convert_to_onnx(folder: Path) -> None:
@@ -68,8 +32,9 @@ def convert_to_onnx(folder: Path) -> None:
         folder: has the network's program and weights.
 
     Raises:
-        UserError: paddle2onnx cannot convert it.
+        UserError: a package is missing, or paddle2onnx cannot convert the network.
     """
+    check_converter()
     # In a process of its own: paddle2onnx aborts it at what it cannot convert.
     options = {
         "model_filename": str(folder / PROGRAM),
@@ -95,63 +60,34 @@ def convert_to_onnx(folder: Path) -> None:
         )
 
 
-def _check(folder: Path, config: dict[str, Any]) -> None:
-    """Hold the ONNX file against the Paddle model on an image, alone and in a batch."""
-    ppcls = activate()
-    image, origin = example_image(ppcls, config)
-    prepared = Preparation(ppcls, transforms(config), "the config's transforms")(image)
-    mirrored = prepared[:, :, ::-1]
-    sessions = open_session(folder), open_onnx_session(folder)
-    batches = [np.stack([prepared]), np.stack([prepared, mirrored, 0.5 * prepared])]
-    largest = 0.0
-    for batch in batches:
-        ours, theirs = (session.run(np.ascontiguousarray(batch)) for session in sessions)
-        if ours.shape != theirs.shape:
-            raise UserError(
-                f"the ONNX model returns {list(theirs.shape)} for {len(batch)} images, and the "
-                f"Paddle model {list(ours.shape)}; nothing was written"
-            )
-        difference = float(np.abs(ours - theirs).max())
-        if not difference <= TOLERANCE:  # so that nan counts
-            raise UserError(
-                f"the ONNX model differs from the Paddle model by {difference:.1e} on {image} "
-                f"({origin}), more than {TOLERANCE:g}; nothing was written"
-            )
-        largest = max(largest, difference)
-    ppcls.module("utils.logger").info(
-        f"{ONNX} (opset {OPSET}) gives what the Paddle model gives on {image} ({origin}), in "
-        f"batches of 1 and 3: the largest difference is {largest:.1e}"
-    )
-
-
-def open_onnx_session(folder: Path, device: str = "cpu") -> Session:
-    """Load the ONNX file of an exported folder with ONNX Runtime.
+def compare_onnx(folder: Path, image: np.ndarray, what: str) -> float:
+    """Compare the ONNX file with the Paddle model, on an image alone and in a batch.
 
     Args:
-        folder: the exported folder.
-        device: ``"cpu"`` or ``"gpu"``.
+        folder: has both.
+        image: a preprocessed image, ``[C, H, W]`` in float32.
+        what: what it shows, for the message.
+
+    Returns:
+        The largest difference of an output.
 
     Raises:
-        UserError: the folder has none, or ONNX Runtime is missing or has no such device.
+        UserError: the outputs differ by more than ``TOLERANCE``.
     """
-    file = folder / ONNX
-    if not file.is_file():
-        raise UserError(f"{folder} has no {ONNX}: export the model with --onnx")
-    runtime = _package("onnxruntime")
-    providers = ["CPUExecutionProvider"]
-    if device == "gpu":
-        providers.insert(0, "CUDAExecutionProvider")
-        if providers[0] not in runtime.get_available_providers():
+    sessions = open_session(folder), open_onnx_session(folder)
+    largest = 0.0
+    for batch in (np.stack([image]), np.stack([image, image[:, :, ::-1], 0.5 * image])):
+        expected, given = (session.run(np.ascontiguousarray(batch)) for session in sessions)
+        if expected.shape != given.shape:
             raise UserError(
-                "the installed onnxruntime has no GPU: pip install onnxruntime-gpu in its place, "
-                "or --device cpu"
+                f"the ONNX model returns {list(given.shape)} for {len(batch)} images, and the "
+                f"Paddle model {list(expected.shape)}; nothing was written"
             )
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads()
-    options.log_severity_level = 3  # errors
-    try:
-        session = runtime.InferenceSession(os.fspath(file), options, providers=providers)
-    except Exception as error:
-        raise UserError(f"{file} cannot be read by ONNX Runtime: {error}") from error
-    name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
-    return Session(name, output, lambda batch: session.run([output], {name: batch})[0])
+        difference = float(np.abs(expected - given).max())
+        if not difference <= TOLERANCE:  # so that nan counts
+            raise UserError(
+                f"the ONNX model differs from the Paddle model by {difference:.1e} on {what}, "
+                f"more than {TOLERANCE:g}; nothing was written"
+            )
+        largest = max(largest, difference)
+    return largest

@@ -10,15 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UserError, check_positive_int
-from ..hosts.paddleclas.session import activate
-from ..runtime import check_device, tune_cpu
-from . import folder as folders
-from .format import DESCRIPTION
-from .onnx import open_onnx_session
-from .preprocess import Image, Preparation
-
-BACKENDS = ("paddle", "onnxruntime")
-DEVICES = ("cpu", "gpu")
+from ..runtime import tune_cpu
+from .format import DESCRIPTION, read_folder
+from .preprocess import Image, Preprocess, build_steps
+from .runtimes import BACKENDS, DEVICES
 
 
 class Prediction(NamedTuple):
@@ -38,7 +33,7 @@ class Prediction(NamedTuple):
 class Predictor:
     """An exported model that is ready to predict.
 
-    Images are prepared by PaddleClas's own operators, as in evaluation.
+    Images are preprocessed as in evaluation.
 
     Args:
         folder: what ``export_model`` wrote (``Global.save_inference_dir``).
@@ -66,24 +61,15 @@ class Predictor:
         for name, value, valid in (("backend", backend, BACKENDS), ("device", device, DEVICES)):
             if value not in valid:
                 raise UserError(f"{name} must be one of {', '.join(valid)}, got {value!r}")
-        self.model = folders.read(Path(folder))
+        self.model = read_folder(Path(folder))
+        origin = f"the steps of {self.model.folder / DESCRIPTION}"
+        self._preprocess = Preprocess(build_steps(self.model.steps, origin), origin)
         if device == "cpu":
             tune_cpu()
-        # Finds Paddle, or says what to install.
-        ppcls = activate()
-        ppcls.check_trainer()
-        if backend == "onnxruntime":
-            self._session = open_onnx_session(self.model.folder, device)
-        else:
-            from .runtimes import open_session
+        self._session = BACKENDS[backend](self.model.folder, device)
 
-            check_device(device, "device", "--device cpu")
-            self._session = open_session(self.model.folder, device)
-        origin = f"the steps of {self.model.folder / DESCRIPTION}"
-        self._prepare = Preparation(ppcls, self.model.steps, origin)
-
-    def prepare(self, image: Image) -> np.ndarray:
-        """Make the network's input of an image.
+    def preprocess(self, image: Image) -> np.ndarray:
+        """The network's input for an image.
 
         Args:
             image: path of a file, or RGB values ``[H, W, 3]`` from 0 to 255.
@@ -94,11 +80,11 @@ class Predictor:
         Raises:
             UserError: the file cannot be read or is no image, or the values have another form.
         """
-        value = self._prepare(image)
+        value = self._preprocess(image)
         if value.shape != self.model.input_shape:
             name = f"an array {list(image.shape)}" if isinstance(image, np.ndarray) else image
             raise UserError(
-                f"{name}: its preparation gives {list(value.shape)} and the model takes "
+                f"{name}: preprocessing gives {list(value.shape)} and the model takes "
                 f"{list(self.model.input_shape)}. Export it with a Global.image_shape that the "
                 f"transforms give"
             )
@@ -108,7 +94,7 @@ class Predictor:
         """Run the network.
 
         Args:
-            batch: prepared images, ``[N, C, H, W]`` in float32.
+            batch: preprocessed images, ``[N, C, H, W]`` in float32.
 
         Returns:
             The probability of every class, ``[N, classes]``.
@@ -127,7 +113,7 @@ class Predictor:
             topk: how many classes per image; by default as the config said that was exported.
 
         Raises:
-            UserError: one of them cannot be read. :meth:`stream` goes on behind it.
+            UserError: one of them cannot be read; :meth:`stream` continues after such an image.
         """
         images = list(images)
         predictions = []
@@ -148,8 +134,8 @@ class Predictor:
             topk: as for :meth:`predict`.
 
         Yields:
-            An image, as it was given, and its prediction, or the error that says why it cannot
-            be read; in the order given.
+            An image as it was given, and its prediction or the error that says why it cannot be
+            read; in the order given.
 
         Raises:
             UserError: ``topk`` or ``batch_size`` is out of range.
@@ -167,24 +153,24 @@ class Predictor:
         waiting: list[tuple[Image, np.ndarray | UserError]] = []
         for image in images:
             try:
-                waiting.append((image, self.prepare(image)))
+                waiting.append((image, self.preprocess(image)))
             except UserError as error:
                 waiting.append((image, error))
             if len(waiting) == batch_size:
-                yield from self._answer(waiting, topk)
+                yield from self._predicted(waiting, topk)
                 waiting = []
-        yield from self._answer(waiting, topk)
+        yield from self._predicted(waiting, topk)
 
-    def _answer(
+    def _predicted(
         self, waiting: list[tuple[Image, np.ndarray | UserError]], topk: int
     ) -> Iterator[tuple[Image, Prediction | UserError]]:
         inputs = [value for _, value in waiting if isinstance(value, np.ndarray)]
         rows = iter(self.probabilities(np.stack(inputs)) if inputs else ())
         for image, value in waiting:
             readable = isinstance(value, np.ndarray)
-            yield image, self._best(next(rows), topk) if readable else value
+            yield image, self._ranked(next(rows), topk) if readable else value
 
-    def _best(self, scores: np.ndarray, topk: int) -> Prediction:
+    def _ranked(self, scores: np.ndarray, topk: int) -> Prediction:
         # Stable, so that of equal scores the lower class comes first, as in PaddleClas's metric.
         best = np.argsort(-scores, kind="stable")[:topk].tolist()
         return Prediction(best, [self.model.names[i] for i in best], scores[best].tolist())

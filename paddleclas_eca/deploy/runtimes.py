@@ -1,21 +1,26 @@
-"""Paddle Inference, which runs exported models."""
+"""Run exported networks: Paddle Inference and ONNX Runtime."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Callable, NamedTuple
 
 import numpy as np
 
-from ..runtime import ONEDNN_FLAGS, threads
-from .format import OLD_PROGRAM, PROGRAM, WEIGHTS
+from ..errors import UserError
+from ..runtime import ONEDNN_FLAGS, check_device, require_paddle, threads
+from .format import OLD_PROGRAM, ONNX, PROGRAM, WEIGHTS
 
+DEVICES = ("cpu", "gpu")
 # Megabytes of GPU memory to begin with; it grows.
 _GPU_MEMORY = 256
+_INSTALL_ONNX = "pip install '.[onnx]' in the clone of paddleclas_eca"
 
 
 class Session(NamedTuple):
@@ -38,13 +43,19 @@ def onednn_wanted() -> bool:
 
 
 def open_session(folder: Path, device: str = "cpu", onednn: bool | None = None) -> Session:
-    """Load an exported model with Paddle Inference.
+    """Load an exported network with Paddle Inference.
 
     Args:
         folder: the exported folder.
-        device: ``"cpu"`` or ``"gpu"``; that it can be used is for the caller to check.
+        device: ``"cpu"`` or ``"gpu"``.
         onednn: whether a CPU uses oneDNN; by default as :func:`onednn_wanted` says.
+
+    Raises:
+        UserError: Paddle is missing, has no such device, or cannot read the network.
     """
+    require_paddle()
+    if device != "cpu":
+        check_device(device, "device", "--device cpu")
     from paddle import inference
 
     onednn = onednn_wanted() if onednn is None else onednn
@@ -64,13 +75,13 @@ def open_session(folder: Path, device: str = "cpu", onednn: bool | None = None) 
         config.set_cpu_math_library_num_threads(threads())
         # Off by default in Paddle 3.0, on in later ones.
         (config.enable_mkldnn if onednn else config.disable_mkldnn)()
-    with _kept_apart(onednn):
+    with _isolated(onednn):
         predictor = inference.create_predictor(config)
     names = predictor.get_input_names()[0], predictor.get_output_names()[0]
 
     def run(batch: np.ndarray) -> np.ndarray:
         predictor.get_input_handle(names[0]).copy_from_cpu(np.ascontiguousarray(batch))
-        with _kept_apart(onednn):
+        with _isolated(onednn):
             predictor.run()
         return predictor.get_output_handle(names[1]).copy_to_cpu()
 
@@ -78,11 +89,11 @@ def open_session(folder: Path, device: str = "cpu", onednn: bool | None = None) 
 
 
 @contextlib.contextmanager
-def _kept_apart(onednn: bool) -> Iterator[None]:
-    """Keep a session and the rest of the process from each other.
+def _isolated(onednn: bool) -> Iterator[None]:
+    """Isolate a session and the rest of the process from each other.
 
     Paddle's own switch of oneDNN makes a session without oneDNN fail; and Paddle's C++ code
-    prints names of functions while it optimises a network, which are no predictions.
+    prints names of functions while it optimizes a network, which are no predictions.
     """
     import paddle
 
@@ -98,3 +109,52 @@ def _kept_apart(onednn: bool) -> Iterator[None]:
         os.dup2(kept, 1)
         os.close(kept)
         os.close(nowhere)
+
+
+def open_onnx_session(folder: Path, device: str = "cpu") -> Session:
+    """Load the ONNX file of an exported folder with ONNX Runtime.
+
+    Args:
+        folder: the exported folder.
+        device: ``"cpu"`` or ``"gpu"``.
+
+    Raises:
+        UserError: the folder has none, or ONNX Runtime is missing, has no such device, or cannot
+            read the file.
+    """
+    file = folder / ONNX
+    if not file.is_file():
+        raise UserError(f"{folder} has no {ONNX}: export the model with --onnx")
+    runtime = import_for_onnx("onnxruntime")
+    providers = ["CPUExecutionProvider"]
+    if device == "gpu":
+        providers.insert(0, "CUDAExecutionProvider")
+        if providers[0] not in runtime.get_available_providers():
+            raise UserError(
+                "the installed onnxruntime has no GPU: pip install onnxruntime-gpu in its place, "
+                "or --device cpu"
+            )
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads()
+    options.log_severity_level = 3  # errors
+    try:
+        session = runtime.InferenceSession(os.fspath(file), options, providers=providers)
+    except Exception as error:
+        raise UserError(f"{file} cannot be read by ONNX Runtime: {error}") from error
+    name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
+    return Session(name, output, lambda batch: session.run([output], {name: batch})[0])
+
+
+def import_for_onnx(package: str) -> ModuleType:
+    """Import a package; raises UserError, with what to install, where that fails."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(f"ONNX needs {package} ({error}): {_INSTALL_ONNX}") from error
+
+
+# By name, what opens a session for (folder, device).
+BACKENDS: dict[str, Callable[[Path, str], Session]] = {
+    "paddle": open_session,
+    "onnxruntime": open_onnx_session,
+}

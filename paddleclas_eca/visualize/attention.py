@@ -1,8 +1,9 @@
-"""Pictures of the attention: channel weights per class, and heat maps over images."""
+"""Figures of the attention: channel weights per class, and heat maps over images."""
 
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import UserError
+from ..files import write_files
 from .style import PALETTE, new_figure, save
 
 # So many lines can be told apart: those after the colours are dashed.
@@ -78,7 +79,7 @@ def draw_channel_weights(
 
 
 def most_frequent(counts: dict[str, int]) -> list[str]:
-    """Of many classes those with the most images, as many as can be told apart, in their order."""
+    """The classes with the most images, as many as can be told apart, in their order."""
     drawn = set(sorted(counts, key=lambda name: -counts[name])[:MOST_LINES])
     return [name for name in counts if name in drawn]
 
@@ -96,19 +97,16 @@ def write_channel_weights(
     Raises:
         UserError: it cannot be written.
     """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(file, "w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["layer", "class", "images", "channel", "weight"])
-            for layer, lines in means.items():
-                for name, values in lines.items():
-                    writer.writerows(
-                        (layer, name, counts[name], channel, f"{value:.6f}")
-                        for channel, value in enumerate(values)
-                    )
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror}") from error
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(["layer", "class", "images", "channel", "weight"])
+    for layer, lines in means.items():
+        for name, values in lines.items():
+            writer.writerows(
+                (layer, name, counts[name], channel, f"{value:.6f}")
+                for channel, value in enumerate(values)
+            )
+    write_files({file: stream.getvalue()})
 
 
 def draw_heat_maps(maps: Sequence[HeatMap], path: str | Path, columns: int = 5) -> list[Path]:

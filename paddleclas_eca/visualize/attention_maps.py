@@ -1,4 +1,4 @@
-"""What the attention of a network does on images: weights of channels, and where it looks."""
+"""The attention of a network on images: channel weights, and Grad-CAM."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from ..errors import UserError
 from ..models.layers import feature_layout, matching
 
 
-class Observation(NamedTuple):
-    """What was seen of a batch of N images.
+class AttentionMaps(NamedTuple):
+    """The attention of a network on a batch of N images.
 
     Attributes:
         scores: probabilities of the classes, ``[N, classes]``.
-        weights: by the name of each layer, its channel weights from 0 to 1, ``[N, C]``.
-        heat: Grad-CAM of the classes that were asked for, at least 0, ``[N, h, w]`` with the
-            size of the feature map.
+        weights: by attention layer, its channel weights from 0 to 1, ``[N, C]``.
+        heat: Grad-CAM of a class, at least 0, ``[N, h, w]`` with the size of the feature map.
     """
 
     scores: np.ndarray
@@ -38,8 +37,8 @@ def attention_layers(network: nn.Layer) -> dict[str, ChannelAttention]:
     layers = {n: x for n, x in network.named_sublayers() if isinstance(x, ChannelAttention)}
     if not layers:
         raise UserError(
-            f"this network, {type(network).__name__}, has no channel attention to look at. Use "
-            f"an ECA_ model, or put ECA into it with Arch.name: ECA_Backbone (docs/backbones.md)"
+            f"this network, {type(network).__name__}, has no channel attention. Use a model that "
+            f"has, or add it (docs/backbones.md)"
         )
     return layers
 
@@ -60,7 +59,7 @@ def select_layers(layers: dict[str, ChannelAttention], patterns: Iterable[str]) 
     for pattern in patterns:
         if not matching(pattern, names):
             raise UserError(
-                f"--layers {pattern}: no attention has such a name. There are {', '.join(names)}"
+                f"layers: no attention layer is named {pattern}. There are {', '.join(names)}"
             )
     if patterns:
         chosen = {name for pattern in patterns for name in matching(pattern, names)}
@@ -72,84 +71,87 @@ def select_layers(layers: dict[str, ChannelAttention], patterns: Iterable[str]) 
     ]
 
 
-class Observer:
-    """Runs a network, and notes the weights of its attention and Grad-CAM.
+class GradCAM:
+    """Grad-CAM of a network, and the channel weights of its attention layers.
 
     Grad-CAM (Selvaraju et al., ICCV 2017): the channels of a feature map are summed with the
     mean gradients of the score of a class as factors, and what is negative becomes 0. Taken from
-    the last feature map of a network that goes on with global pooling and one linear layer, it
+    the last feature map of a network that ends with global pooling and one linear layer, it
     is CAM (Zhou et al., CVPR 2016) up to a factor, without its negative values.
 
     Args:
-        network: a classifier; its parameters will not be trained any more.
-        layers: names of its attentions that are noted.
-        heat_layer: name of the layer whose output is the feature map of Grad-CAM; by default
-            the last one whose output has more than one place.
+        network: a classifier; its parameters are frozen.
+        layers: names of the attention layers whose weights are recorded.
+        target_layer: name of the layer whose output is the feature map of Grad-CAM; by default
+            the last one whose output has more than one position.
     """
 
     def __init__(
-        self, network: nn.Layer, layers: Sequence[str], heat_layer: str | None = None
+        self, network: nn.Layer, layers: Sequence[str], target_layer: str | None = None
     ) -> None:
         self.network = network
-        self.heat_layer = heat_layer
+        self.target_layer = target_layer
         self._layers = list(layers)
         self._sublayers = dict(network.named_sublayers())
         channels_first = feature_layout(network) == "NCHW"
         self._height_width = [2, 3] if channels_first else [1, 2]
         self._channel_axis = 1 if channels_first else 3
-        if heat_layer is not None and heat_layer not in self._sublayers:
-            raise UserError(f"--heat-layer {heat_layer}: the network has no layer of this name")
+        if target_layer is not None and target_layer not in self._sublayers:
+            raise UserError(f"target layer {target_layer}: the network has no layer of this name")
         for parameter in network.parameters():
             # So that no more of the graph is kept than what follows the feature map.
             parameter.stop_gradient = True
 
-    def observe(self, images: np.ndarray, wanted: int | None = None) -> Observation:
-        """Look at a batch.
+    def __call__(self, images: np.ndarray, class_id: int | None = None) -> AttentionMaps:
+        """The attention on a batch.
 
         Args:
-            images: ``[N, C, H, W]``, float32, prepared as for evaluation.
-            wanted: the class that heat maps are for; by default the one with the highest score.
+            images: ``[N, C, H, W]``, float32, preprocessed as for evaluation.
+            class_id: the class that Grad-CAM is for; by default the one with the highest score.
+
+        Raises:
+            UserError: there is no such class, or a layer does not take part in the scores.
         """
         batch = paddle.to_tensor(images)
-        if self.heat_layer is None:
-            self.heat_layer = self._last_feature_map(batch[:1])
+        if self.target_layer is None:
+            self.target_layer = self._last_feature_map(batch[:1])
         weights: dict[str, np.ndarray] = {}
         features: list[paddle.Tensor] = []
 
-        def note_weights(name: str):
+        def record_weights(name: str):
             def hook(layer: ChannelAttention, inputs: tuple) -> None:
-                noted = layer.channel_weights(inputs[0]).astype("float32")
-                weights[name] = noted.reshape([len(images), layer.channels]).numpy()
+                values = layer.channel_weights(inputs[0]).astype("float32")
+                weights[name] = values.reshape([len(images), layer.channels]).numpy()
 
             return hook
 
         def cut(layer: nn.Layer, inputs: tuple, output: paddle.Tensor) -> paddle.Tensor:
             if not isinstance(output, paddle.Tensor) or output.ndim != 4:
-                raise UserError(f"--heat-layer {self.heat_layer}: its output is no feature map")
+                raise UserError(f"target layer {self.target_layer}: its output is no feature map")
             output = output.detach()
             output.stop_gradient = False
             features.append(output)
             return output
 
         hooks = [
-            self._sublayers[n].register_forward_pre_hook(note_weights(n)) for n in self._layers
+            self._sublayers[n].register_forward_pre_hook(record_weights(n)) for n in self._layers
         ]
-        hooks.append(self._sublayers[self.heat_layer].register_forward_post_hook(cut))
+        hooks.append(self._sublayers[self.target_layer].register_forward_post_hook(cut))
         try:
             logits = logits_of(self.network(batch))
         finally:
             for hook in hooks:
                 hook.remove()
         chosen = logits.argmax(axis=1).numpy()
-        if wanted is not None:
-            if not 0 <= wanted < logits.shape[1]:
-                raise UserError(f"--class {wanted}: the classes are 0 to {logits.shape[1] - 1}")
-            chosen = np.full(len(images), wanted)
+        if class_id is not None:
+            if not 0 <= class_id < logits.shape[1]:
+                raise UserError(f"class {class_id}: the classes are 0 to {logits.shape[1] - 1}")
+            chosen = np.full(len(images), class_id)
         scores = paddle.nn.functional.softmax(logits.astype("float32"), axis=1).numpy()
-        unseen = [name for name in self._layers if name not in weights]
-        if unseen or not features:
-            raise UserError(f"the layer {[*unseen, self.heat_layer][0]} is not run by the network")
-        return Observation(scores, weights, self._heat(features[-1], logits, chosen))
+        unused = [name for name in self._layers if name not in weights]
+        if unused or not features:
+            raise UserError(f"the network does not run the layer {[*unused, self.target_layer][0]}")
+        return AttentionMaps(scores, weights, self._heat(features[-1], logits, chosen))
 
     def _heat(self, features: paddle.Tensor, logits: paddle.Tensor, chosen: np.ndarray):
         mask = np.zeros(logits.shape, dtype="float32")
@@ -157,7 +159,7 @@ class Observer:
         score = (logits * paddle.to_tensor(mask).astype(logits.dtype)).sum()
         (gradient,) = paddle.grad(score, [features], allow_unused=True)
         if gradient is None:
-            raise UserError(f"--heat-layer {self.heat_layer}: the scores do not depend on it")
+            raise UserError(f"target layer {self.target_layer}: the scores do not depend on it")
         factors = gradient.mean(axis=self._height_width, keepdim=True)
         heat = paddle.nn.functional.relu((features * factors).sum(axis=self._channel_axis))
         return heat.astype("float32").numpy()
@@ -165,7 +167,7 @@ class Observer:
     def _last_feature_map(self, image: paddle.Tensor) -> str:
         seen: list[str] = []
 
-        def note(name: str):
+        def record(name: str):
             def hook(layer: nn.Layer, inputs: tuple, output: object) -> None:
                 if isinstance(output, paddle.Tensor) and output.ndim == 4:
                     if max(output.shape[axis] for axis in self._height_width) > 1:
@@ -173,7 +175,7 @@ class Observer:
 
             return hook
 
-        hooks = [x.register_forward_post_hook(note(n)) for n, x in self._sublayers.items()]
+        hooks = [x.register_forward_post_hook(record(n)) for n, x in self._sublayers.items()]
         try:
             with paddle.no_grad():
                 self.network(image)
@@ -181,7 +183,7 @@ class Observer:
             for hook in hooks:
                 hook.remove()
         if not seen:
-            raise UserError("the network has no feature map of more than one place for a heat map")
+            raise UserError("the network has no feature map of more than one position for Grad-CAM")
         return seen[-1]
 
 

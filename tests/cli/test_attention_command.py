@@ -15,14 +15,14 @@ CONFIG = ["attention", "-c", "digits/ECA_ResNet18", "-o", "Global.device=cpu"]
         (["--images", "nowhere"], "error: nowhere does not exist"),
         (["--images", "empty"], "error: empty holds no image"),
         (["--images", "no.png"], "none of the 1 images could be read"),
-        (["--images", "one.png", "--layers", "block*"], "error: --layers block*: no attention"),
-        (["--images", "one.png", "--heat-layer", "x"], "error: --heat-layer x: the network has"),
-        (["--images", "one.png", "--class", "10"], "error: --class 10: the classes are 0 to 9"),
+        (["--images", "one.png", "--layers", "block*"], "no attention layer is named block*"),
+        (["--images", "one.png", "--target-layer", "x"], "target layer x: the network has"),
+        (["--images", "one.png", "--class", "10"], "class 10: the classes are 0 to 9"),
         (["--images", "one.png", "--class", "ten"], "error: --class ten: it is neither a number"),
-        (["--images", "one.png", "--classes", "ten"], "error: --classes ten: no image is of it"),
+        (["--images", "one.png", "--classes", "ten"], "no image is of the class ten"),
         (
             ["--images", "some", "--classes", "four", "sevn"],
-            "error: --classes sevn: no image is of it. Did you mean seven?",
+            "no image is of the class sevn. Did you mean seven?",
         ),
         (["--images", "one.png", "--batch-size", "0"], "error: --batch-size must be"),
         (["--images", "one.png", "--heat-maps", "-1"], "error: --heat-maps -1"),
@@ -51,7 +51,7 @@ def test_mistakes_are_named(words, message, tmp_path, monkeypatch, digits, capsy
     assert message in captured.err
 
 
-def test_broken_images_are_left_out_and_told(tmp_path, digits, capsys):
+def test_corrupt_images_are_left_out_and_reported(tmp_path, digits, capsys):
     folder = tmp_path / "images"
     for label in ("1", "4"):
         (folder / label).mkdir(parents=True)
@@ -59,6 +59,7 @@ def test_broken_images_are_left_out_and_told(tmp_path, digits, capsys):
             shutil.copy(image, folder / label)
     (folder / "4" / "zz.png").write_bytes(b"no image")
     words = ["--images", str(folder), "--output", str(tmp_path / "out"), "--heat-maps", "1"]
+    words += ["--heat-layer", "blocks.7"]  # the former name of --target-layer
     assert cli.main([*CONFIG, *words]) == 1
     captured = capsys.readouterr()
     assert "error: 1 of 5 images could not be read, and were left out" in captured.err

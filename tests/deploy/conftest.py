@@ -4,14 +4,20 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import paddle
 import pytest
 
-from paddleclas_eca import cli, create_model
+from paddleclas_eca import ECALayer
+from paddleclas_eca.deploy.format import staged_folder, write_descriptions
+from paddleclas_eca.deploy.onnx import convert_to_onnx
+from paddleclas_eca.deploy.runtimes import open_session
 
-# Small, and untrained: what is tested is not how well it predicts.
-LIGHT = "ECA_MobileNetV2_x0_25"
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+STEPS = [
+    {"DecodeImage": {"to_rgb": True, "channel_first": False}},
+    {"NormalizeImage": {"scale": "1.0/255.0", "order": ""}},
+    {"ToCHWImage": None},
+]
 # The extra `onnx`; there is no paddle2onnx for Python 3.13.
 HAS_ONNX = all(find_spec(package) for package in ("paddle2onnx", "onnxruntime"))
 
@@ -24,52 +30,54 @@ def needs_onnx() -> None:
 
 
 @pytest.fixture(scope="session")
-def lively(tmp_path_factory):
-    """The light network, with weights that give each image scores of its own; and their file.
-
-    With those it starts with, the features vanish on the way, and all images get the same.
-    """
+def network() -> paddle.nn.Layer:
+    """A classifier with an ECA layer that exports in a second, and gives each image its scores."""
     paddle.seed(0)
-    network = create_model(LIGHT, class_num=10)
-    for layer in network.sublayers():
-        if isinstance(layer, paddle.nn.BatchNorm2D):
-            layer._momentum = 0.0  # the statistics of the next batch, as they are
-    network.train()
-    images = np.random.default_rng(0).normal(size=(64, 3, 32, 32)).astype("float32")
-    with paddle.no_grad():
-        network(paddle.to_tensor(images))
-    network.fc.weight.set_value(0.03 * paddle.randn(network.fc.weight.shape))
-    network.eval()
-    weights = tmp_path_factory.mktemp("weights") / "lively.pdparams"
-    paddle.save(network.state_dict(), str(weights))
-    return network, weights
+    layers = [
+        paddle.nn.Conv2D(3, 16, 3, stride=2, padding=1),
+        paddle.nn.ReLU(),
+        ECALayer(16),
+        paddle.nn.AvgPool2D(4),
+        paddle.nn.Flatten(),
+        paddle.nn.Linear(256, 10),
+        paddle.nn.Softmax(axis=-1),
+    ]
+    layers[-2].weight.set_value(4 * layers[-2].weight)
+    classifier = paddle.nn.Sequential(*layers)
+    classifier.eval()
+    return classifier
 
 
 @pytest.fixture(scope="session")
-def export(lively):
-    """Export the light network to a folder; returns the exit code."""
-
-    def run(folder: Path, *overrides: str, onnx: bool = False) -> int:
-        options = [f"Arch.name={LIGHT}", f"Global.pretrained_model={lively[1].with_suffix('')}"]
-        options += [f"Global.save_inference_dir={folder}", *overrides]
-        words = [word for option in options for word in ("-o", option)]
-        words += ["--onnx"] if onnx else []
-        return cli.main(["export_model", "-c", "digits/ECA_ResNet18", *words])
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def finished_export(tmp_path_factory, export) -> Path:
-    folder = tmp_path_factory.mktemp("exported") / "light"
-    assert export(folder, onnx=HAS_ONNX) == 0
+def finished_export(tmp_path_factory, network) -> Path:
+    """An exported folder, with an ONNX file where that can be made, which no test may change."""
+    folder = tmp_path_factory.mktemp("exported") / "tiny"
+    shape = [3, 32, 32]
+    spec = paddle.static.InputSpec([None, *shape], "float32", "x")
+    with staged_folder(folder) as stage:
+        program = paddle.jit.to_static(network, input_spec=[spec], full_graph=True)
+        paddle.jit.save(program, str(stage / "inference"))
+        session = open_session(stage, onednn=False)
+        write_descriptions(
+            stage,
+            model="ECA_MobileNetV2_x0_25",
+            input=(session.input, shape),
+            output=(session.output, [10]),
+            activation="softmax",
+            steps=STEPS,
+            postprocess={"Topk": {"topk": 3, "label_list": WORDS}},
+            weights={"file": "tiny.pdparams"},
+            versions={"paddleclas": "2.4.2"},
+        )
+        if HAS_ONNX:
+            convert_to_onnx(stage)
     return folder
 
 
 @pytest.fixture
 def exported(finished_export, tmp_path) -> Path:
-    """An exported folder, with an ONNX file where that can be made, which a test may change."""
-    return shutil.copytree(finished_export, tmp_path / "light")
+    """The exported folder, which a test may change."""
+    return shutil.copytree(finished_export, tmp_path / "tiny")
 
 
 @pytest.fixture

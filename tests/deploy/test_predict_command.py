@@ -10,8 +10,6 @@ import os
 import shutil
 import sys
 
-import cv2
-import numpy as np
 import pytest
 
 from paddleclas_eca import cli
@@ -64,34 +62,18 @@ def test_table_is_the_default(finished_export, pictures, expected, capsys):
     assert rows[0] == [pictures[0], str(number), name, f"{score:.4f}"]
 
 
-def test_broken_images_are_named_and_skipped(finished_export, pictures, tmp_path, capsys):
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no image")
+def test_corrupt_images_are_named_and_skipped(finished_export, pictures, tmp_path, capsys):
+    corrupt = tmp_path / "corrupt.png"
+    corrupt.write_bytes(b"no image")
     output = tmp_path / "out.json"
-    words = [pictures[0], broken, pictures[1], "--format", "json", "--output", output]
+    words = [pictures[0], corrupt, pictures[1], "--format", "json", "--output", output]
     code, out, err = predict(capsys, finished_export, *words)
     assert code == 1 and out == ""
-    assert f"error: {broken} cannot be read as an image: " in err
+    assert f"error: {corrupt} cannot be read as an image: " in err
     assert "error: 1 of 3 images could not be read" in err
     names = [json.loads(line)["file_name"] for line in output.read_text().splitlines()]
     assert names == pictures[:2]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.png", "out.json"]
-
-
-@pytest.mark.parametrize("share", [0, 0.5])
-@pytest.mark.parametrize("ending", [".png", ".jpg"])
-def test_what_is_wrong_with_an_image_is_said_in_words(
-    finished_export, tmp_path, capsys, share, ending
-):
-    broken = tmp_path / f"broken{ending}"
-    pixels = np.random.default_rng(0).integers(0, 255, (300, 300, 3), "uint8")
-    content = cv2.imencode(ending, pixels)[1].tobytes()
-    broken.write_bytes(content[: int(share * len(content))])
-    code, _, err = predict(capsys, finished_export, broken, "--format", "json")
-    assert code == 1
-    said = err.partition(f"error: {broken} cannot be read as an image: ")[2].splitlines()[0]
-    words = ["the JPEG file is truncated", "it is damaged, or no image"]
-    assert said in (words if share else ["the file is empty"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corrupt.png", "out.json"]
 
 
 @pytest.mark.parametrize("kind", ["json", "csv", "table"])
@@ -147,15 +129,16 @@ def test_mistakes_come_before_anything_is_written(finished_export, pictures, tmp
     output = tmp_path / "out.csv"
     for words, message in (
         ([finished_export, pictures[0], "--topk", 11], "topk is 11, and the model has 10"),
-        ([finished_export, pictures[0], "--batch-size", 0], "--batch-size must be a whole"),
+        ([finished_export, pictures[0], "--batch-size", 0], "--batch-size must be a positive"),
         ([finished_export, tmp_path / "none.png"], "none.png does not exist"),
         ([tmp_path, pictures[0]], "holds no exported model"),
     ):
         code, out, err = predict(capsys, *words, "--output", output)
         assert code == 1 and out == "" and message in err
     assert not output.exists()
-    code, _, err = predict(capsys, finished_export, *pictures, "--output", tmp_path / "no" / "o")
-    assert code == 1 and f"{tmp_path / 'no' / 'o'} cannot be written" in err
+    output.touch()
+    code, _, err = predict(capsys, finished_export, *pictures, "--output", output / "o")
+    assert code == 1 and f"{output / 'o'} cannot be written" in err
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A network as evaluation has it, without the Engine and its data sets.
+"""A network and its transforms as evaluation has them, without the Engine and its data sets.
 
 An Engine in mode ``eval`` reads the label lists of the config, and in mode ``infer`` prints
 predictions; neither gives what happens inside the network.
@@ -10,7 +10,10 @@ from typing import Any
 
 from paddle import nn
 
+from ...deploy.preprocess import Preprocess
+from ...errors import UserError
 from .config_check.rules import check_config
+from .inference_config import inference_transforms
 from .locate import PaddleClas
 
 _SHIPPED_IMAGE = "ppcls_configs/images/flower.jpg"
@@ -40,3 +43,19 @@ def load_network(ppcls: PaddleClas, config: dict[str, Any]) -> nn.Layer:
     network = getattr(network, str(config["Arch"].get("infer_model_name")), network)
     network.eval()
     return network
+
+
+def config_preprocess(ppcls: PaddleClas, config: dict[str, Any]) -> Preprocess:
+    """The transforms that a config has for inference, as PaddleClas's operators.
+
+    Raises:
+        UserError: the config has none, or they cannot be built.
+    """
+    transforms = inference_transforms(config)
+    try:
+        operators = ppcls.module("data").create_operators(transforms)
+    except Exception as error:
+        raise UserError(
+            f"the config's transforms cannot be built: {type(error).__name__}: {error}"
+        ) from error
+    return Preprocess(operators, "the config's transforms")

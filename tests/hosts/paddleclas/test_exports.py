@@ -1,72 +1,127 @@
-"""Exported folders are complete, or what was there before."""
+"""Exported folders are complete and say what the config says, or stay as they were."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
+from importlib.util import find_spec
 
+import numpy as np
+import paddle
 import pytest
 import yaml
 
-from paddleclas_eca.deploy import format as exports
+from paddleclas_eca.deploy import Predictor
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.hosts.paddleclas import inference_yml
+from paddleclas_eca.hosts.paddleclas import inference_config
 from paddleclas_eca.hosts.paddleclas.config_check import rules
+from paddleclas_eca.hosts.paddleclas.evaluation import config_preprocess
 
-NORMALIZE = {"scale": "1.0/255.0", "mean": [0.5] * 3, "std": [0.25] * 3, "order": ""}
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+FILES = {"inference.json", "inference.pdiparams", "inference.yml", "metadata.json"}
 
 
-@pytest.mark.without_patch("whole-exports", FileNotFoundError, "inference.yml")
-def test_exported_folder_says_how_to_predict(make_engine, tmp_path, ppcls):
-    engine = make_engine(mode="export")
-    engine.export()
-    folder = tmp_path / "output" / "inference"
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "output" / "inference"
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def read(folder):
+    """What inference.yml and metadata.json say."""
     description = yaml.safe_load((folder / "inference.yml").read_text(encoding="utf-8"))
-    assert description["Global"] == {"model_name": "ResNet50"}
-    assert description["PostProcess"]["Topk"]["topk"] == 1
-    metadata = json.loads((folder / "metadata.json").read_text())
-    assert (metadata["model"], metadata["classes"]) == ("TinyNet", 10)
-    assert metadata["versions"]["paddleclas"] == ppcls.version
+    return description, json.loads((folder / "metadata.json").read_text())
+
+
+def test_folder_predicts_what_the_network_does(make_engine, folder, tmp_path, ppcls, digits, log):
+    engine = make_engine(mode="export")
+    weights = tmp_path / "weights.pdparams"
+    paddle.save(engine.model.state_dict(), str(weights))
+    engine = make_engine({"Global.pretrained_model": str(weights.with_suffix(""))}, "export")
+    engine.export()
+    assert names(folder) == FILES
     assert engine.config["Global"]["save_inference_dir"] == str(folder)
+    assert any("Export succeeded" in message and str(folder) in message for message in log)
+    assert not any(".exporting" in message for message in log)
+
+    description, metadata = read(folder)
+    assert description["Global"] == {"model_name": "ResNet50"}
+    assert description["PostProcess"] == {"Topk": {"topk": 1, "label_list": WORDS}}
+    assert (metadata["model"], metadata["classes"]) == ("TinyNet", 10)
+    assert metadata["output"]["activation"] == "softmax"
+    assert metadata["decode"] == {"to_rgb": True, "channel_first": False}
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert metadata["weights"] == {"file": str(weights), "sha256": digest}
+    assert metadata["versions"]["paddleclas"] == ppcls.version
+
+    image = next((digits / "val" / "3").iterdir())
+    predictor = Predictor(folder)
+    x = predictor.preprocess(image)
+    np.testing.assert_array_equal(x, config_preprocess(ppcls, engine.config)(image))
+    engine.model.eval()
+    expected = paddle.nn.functional.softmax(engine.model(paddle.to_tensor(x[None])))
+    np.testing.assert_allclose(predictor.probabilities(x[None]), expected.numpy(), atol=1e-5)
 
 
-def test_export_without_infer_section_and_softmax(make_engine, tmp_path):
+def test_what_a_version_decides_is_written_down(make_engine, folder, ppcls, digits):
+    """Pillow's interpolation where the config names none, and whether ``to_np`` is read."""
+    transforms = [
+        {"DecodeImage": {"to_np": False}},
+        {"ResizeImage": {"size": 16, "backend": "pil"}},
+        {"NormalizeImage": {"order": ""}},
+        {"ToCHWImage": None},
+    ]
+    engine = make_engine({"Infer.transforms": transforms, "DataLoader.Eval": None}, "export")
+    engine.export()
+    random = np.random.default_rng(0).integers(0, 256, (40, 50, 3), "uint8")
+    expected = config_preprocess(ppcls, engine.config)
+    image = next((digits / "val" / "3").iterdir())
+    predictor = Predictor(folder)
+    np.testing.assert_array_equal(predictor.preprocess(image), expected(image))
+    interpolation = read(folder)[0]["PreProcess"]["transform_ops"][0]["ResizeImage"]
+    assert interpolation["interpolation"] in ("LINEAR", "BICUBIC")
+    if predictor.model.steps[0]["DecodeImage"] == {}:  # 2.4, which gives the network RGB
+        np.testing.assert_array_equal(predictor.preprocess(random), expected(random))
+
+
+def test_export_without_infer_section_and_softmax(make_engine, folder):
     changes = {"Arch.infer_add_softmax": False, "Infer": None, "Arch.infer_output_key": None}
     make_engine(changes, mode="export").export()
-    folder = tmp_path / "output" / "inference"
-    metadata = json.loads((folder / "metadata.json").read_text())
+    description, metadata = read(folder)
     assert metadata["output"]["activation"] is None
     assert metadata["weights"] is None
-    description = yaml.safe_load((folder / "inference.yml").read_text(encoding="utf-8"))
     numbers = [str(number) for number in range(10)]
     assert description["PostProcess"] == {"Topk": {"topk": 5, "label_list": numbers}}
 
 
-def test_files_of_a_stage_replace_those_of_the_folder(tmp_path):
-    folder = tmp_path / "model"
-    with exports.staged(folder) as stage:
-        for name in ("inference.json", "inference.onnx", "metadata.json"):
-            (stage / name).write_text("old")
-    (folder / "mine.txt").write_text("mine")
-    with pytest.raises(ZeroDivisionError), exports.staged(folder) as stage:
-        (stage / "inference.json").write_text("new")
-        raise ZeroDivisionError
-    assert sorted(p.name for p in folder.iterdir()) == [
-        "inference.json",
-        "inference.onnx",
-        "metadata.json",
-        "mine.txt",
-    ]
-    assert (folder / "inference.json").read_text() == "old"
-    with exports.staged(folder) as stage:
-        for name in ("inference.json", "metadata.json", "other"):
-            (stage / name).write_text("new")
-    content = {p.name: p.read_text() for p in folder.iterdir()}
-    assert content == {
-        "inference.json": "new",
-        "metadata.json": "new",
-        "other": "new",
-        "mine.txt": "mine",
-    }
+@pytest.mark.parametrize("package", ["paddle2onnx", "onnxruntime"])
+def test_a_failed_export_keeps_the_former_model(make_engine, folder, monkeypatch, package):
+    folder.mkdir(parents=True)
+    for name in (*FILES, "notes.txt"):
+        (folder / name).write_text("former")
+    monkeypatch.setitem(sys.modules, package, None)
+    engine = make_engine({"Global.export_onnx": True}, mode="export")
+    with pytest.raises(UserError, match="ONNX needs paddle2onnx|ONNX needs onnxruntime"):
+        engine.export()
+    assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(
+        (*FILES, "notes.txt"), "former"
+    )
+
+
+def test_onnx_is_checked_on_an_image_that_can_be_read(make_engine, folder, tmp_path):
+    if not all(map(find_spec, ("paddle2onnx", "onnxruntime"))):
+        pytest.skip("paddle2onnx or onnxruntime is not installed")
+    (tmp_path / "a.png").write_bytes(b"no image")
+    changes = {"Global.export_onnx": True, "Infer.infer_imgs": str(tmp_path / "a.png")}
+    engine = make_engine(changes, mode="export")
+    with pytest.raises(UserError, match="a.png cannot be read as an image"):
+        engine.export()
+    assert not folder.exists()
+    assert engine.config["Global"]["save_inference_dir"] == str(folder)
 
 
 @pytest.mark.without_rule("export-layout", AssertionError, "NHWC")
@@ -89,7 +144,7 @@ def test_image_to_try_a_model_on(ppcls, make_config, digits):
         rules.example_image(ppcls, config)
 
 
-# inference.yml
+# What a config says about inference
 
 
 def config(steps, **sections):
@@ -101,148 +156,51 @@ def config(steps, **sections):
     }
 
 
-def written(steps, **sections):
-    description = inference_yml.describe(config(steps, **sections), 3, pytest.fail)
-    return description["PreProcess"]["transform_ops"]
-
-
-def test_steps_are_written_as_paddlex_reads_them():
-    assert written(
-        [
-            {"DecodeImage": {"to_rgb": True}},
-            {"ResizeImage": {"resize_short": 36, "interpolation": "bilinear", "backend": "cv2"}},
-            {"CropImage": {"size": [32, 24]}},
-            {"NormalizeImage": {**NORMALIZE, "order": None, "output_fp16": False}},
-            {"ToCHWImage": None},
-        ]
-    ) == [
-        {"ResizeImage": {"resize_short": 36}},
-        {"CropImage": {"size": [32, 24]}},
-        {"NormalizeImage": {**NORMALIZE, "scale": 1 / 255, "channel_num": 3}},
-        {"ToCHWImage": None},
-    ]
-
-
-def test_resizing_and_defaults():
-    resize = {"size": 32, "interpolation": "lanczos", "backend": "pil", "return_numpy": False}
-    steps = written([{"ResizeImage": resize}, {"ToCHWImage": None}, {"NormalizeImage": None}])
-    assert steps == [
-        {"ResizeImage": {"size": [32, 32], "backend": "pil", "interpolation": "LANCZOS4"}},
-        # Behind ToCHWImage the order is chw; before it, the same arithmetic.
-        {
-            "NormalizeImage": {
-                "scale": 1 / 255,
-                "mean": [0.485, 0.456, 0.406],
-                "std": [0.229, 0.224, 0.225],
-                "order": "",
-                "channel_num": 3,
-            }
-        },
-        {"ToCHWImage": None},
-    ]
-    # PaddleX has no preparation without resizing: width and height of the model's input.
-    assert written([{"NormalizeImage": NORMALIZE}, {"ToCHWImage": None}])[0] == {
-        "ResizeImage": {"size": [32, 24]}
-    }
-
-
-@pytest.mark.parametrize(
-    ("given", "number"),
-    [("1.0/255.0", 1 / 255), ("1./255", 1 / 255), (0.5, 0.5), ("2e-3", 0.002), (None, 1 / 255)],
-)
-def test_scales_are_numbers(given, number):
-    steps = written([{"NormalizeImage": {**NORMALIZE, "scale": given}}, {"ToCHWImage": None}])
-    assert steps[1]["NormalizeImage"]["scale"] == number
-
-
-@pytest.mark.parametrize("given", ["exit()", "1/0", "1/2/3", "255 ** -1", True])
-def test_scales_are_not_executed(given):
-    with pytest.raises(UserError, match="NormalizeImage.scale"):
-        written([{"NormalizeImage": {**NORMALIZE, "scale": given}}])
-
-
-@pytest.mark.parametrize(
-    ("arch", "name"),
-    [
-        ({"name": "ECA_ResNet200_vd"}, "ResNet200_vd"),
-        ({"name": "ECA_MobileNetV2"}, "MobileNetV2_x1_0"),
-        ({"name": "ECA_MobileNetV2_x0_25"}, "MobileNetV2_x0_25"),
-        ({"name": "ECA_MobileNetV2_x0_75"}, "MobileNetV2_x1_0"),
-        ({"name": "ResNet34"}, "ResNet34"),
-        ({"name": "ECA_Backbone", "backbone": {"name": "SwinTransformer"}}, "ResNet50"),
-        (
-            {
-                "name": "DistillationModel",
-                "models": [{"Teacher": {"name": "X"}}, {"Student": {"name": "ECA_ResNet18"}}],
-                "infer_model_name": "Student",
-            },
-            "ResNet18",
-        ),
-    ],
-)
-def test_name_for_paddlex(arch, name):
-    steps = [{"ToCHWImage": None}]
-    given = config(steps, Arch=arch)
-    assert inference_yml.describe(given, 3, pytest.fail)["Global"] == {"model_name": name}
-    given["Global"]["pdx_model_name"] = "PP-LCNet_x1_0"
-    described = inference_yml.describe(given, 3, pytest.fail)
-    assert described["Global"] == {"model_name": "PP-LCNet_x1_0"}
-
-
-def test_without_infer_the_steps_are_those_of_evaluation():
+def test_without_infer_the_transforms_are_those_of_evaluation():
     evaluation = {"Query": {"dataset": {"transform_ops": [{"CropImage": {"size": 24}}]}}}
     given = config(None, DataLoader={"Eval": evaluation}, Infer=None)
-    assert inference_yml.transforms(given) == [{"CropImage": {"size": 24}}, {"ToCHWImage": None}]
+    assert inference_config.inference_transforms(given) == [
+        {"CropImage": {"size": 24}},
+        {"ToCHWImage": None},
+    ]
     with pytest.raises(UserError, match="neither Infer.transforms nor transform_ops"):
-        inference_yml.transforms(config(None))
+        inference_config.inference_transforms(config(None))
 
 
-def test_differences_from_the_evaluation_are_said():
+def test_differences_from_the_evaluation_are_reported():
     evaluation = {"dataset": {"transform_ops": [{"ResizeImage": {"size": 32}}]}}
     given = config(
         [{"ResizeImage": {"resize_short": 32}}, {"ToCHWImage": None}],
         DataLoader={"Eval": evaluation},
     )
     said = []
-    assert inference_yml.transforms(given, said.append) == given["Infer"]["transforms"]
-    assert "differ: ResizeImage: {'resize_short': 32} and {'size': [32, 32]}. The" in said[0]
+    transforms = inference_config.inference_transforms(given, said.append)
+    assert transforms == given["Infer"]["transforms"]
+    assert "ResizeImage: {'resize_short': 32} and {'size': [32, 32]}" in said[0]
     evaluation["dataset"]["transform_ops"] = [{"ResizeImage": {"resize_short": 32.0}}]
-    assert inference_yml.transforms(given, pytest.fail)
+    assert inference_config.inference_transforms(given, pytest.fail)
 
 
 def test_post_processing_that_is_no_section():
     infer = {"transforms": [{"ToCHWImage": None}], "PostProcess": "Topk"}
     with pytest.raises(UserError, match="Infer.PostProcess is 'Topk'; it must be a section"):
-        inference_yml.describe(config(None, Infer=infer), 3, pytest.fail)
+        inference_config.postprocess(config(None, Infer=infer), 3)
 
 
-def test_names_of_the_classes(tmp_path):
+def test_post_processing(tmp_path):
     file = tmp_path / "names.txt"
     file.write_text("2 red rose\n\n0 tulip\n", encoding="utf-8")
     post = {"name": "DistillationPostProcess", "func": "Topk", "model_name": "Student", "topk": 2}
-    infer = {
-        "transforms": [{"ToCHWImage": None}],
-        "PostProcess": {**post, "class_id_map_file": str(file)},
-    }
-    described = inference_yml.describe(config(None, Infer=infer), 3, pytest.fail)
-    assert described["PostProcess"] == {
-        "Topk": {"topk": 2, "label_list": ["tulip", "1", "red rose"]}
-    }
+    infer = {"PostProcess": {**post, "class_id_map_file": str(file)}}
+    given = config(None, Infer=infer)
+    labels = ["tulip", "1", "red rose"]
+    assert inference_config.postprocess(given, 3) == {"Topk": {"topk": 2, "label_list": labels}}
     infer["PostProcess"] = {"name": "MultiLabelThreshOutput", "threshold": 0.5}
-    described = inference_yml.describe(config(None, Infer=infer), 3, pytest.fail)
-    names = ["0", "1", "2"]
-    assert described["PostProcess"] == {
-        "MultiLabelThreshOutput": {"threshold": 0.5, "label_list": names}
+    assert inference_config.postprocess(given, 3) == {
+        "MultiLabelThreshOutput": {"threshold": 0.5, "label_list": ["0", "1", "2"]}
     }
-    for line, message in (
-        ("rose 1", "line 4 is 'rose 1'; it should be"),
-        ("0 lily", "line 4: class 0 has a name already"),
-        ("\u00b2 lily", "line 4 is '\u00b2 lily'"),
-    ):
-        file.write_text(f"2 red rose\n\n0 tulip\n{line}\n", encoding="utf-8")
-        infer["PostProcess"] = {**post, "class_id_map_file": str(file)}
-        with pytest.raises(UserError, match=message):
-            inference_yml.class_names(config(None, Infer=infer))
-    features = config(None, Infer=infer, Arch={"name": "RecModel", "infer_output_key": "features"})
-    described = inference_yml.describe(features, 3, pytest.fail)
-    assert described["PostProcess"] == {"NormalizeFeatures": None}
+    given["Arch"] = {"name": "RecModel", "infer_output_key": "features"}
+    assert inference_config.postprocess(given, 3) == {"NormalizeFeatures": None}
+    infer["PostProcess"] = {"class_id_map_file": str(tmp_path / "nowhere.txt")}
+    with pytest.raises(UserError, match="class_id_map_file: .*nowhere.txt cannot be read"):
+        inference_config.class_names(given)

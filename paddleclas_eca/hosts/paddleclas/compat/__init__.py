@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ..locate import PaddleClas
-from . import aliases, data, ema, exports, tensors, theseus
+from . import aliases, data, ema, tensors, theseus
 from .base import Patch
 
 PATCHES: list[Patch] = [
@@ -19,7 +19,6 @@ PATCHES: list[Patch] = [
     *data.PATCHES,
     *theseus.PATCHES,
     *ema.PATCHES,
-    *exports.PATCHES,
 ]
 
 

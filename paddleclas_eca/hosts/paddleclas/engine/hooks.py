@@ -26,6 +26,7 @@ from ..monkeypatch import ModuleView, MonkeyPatch
 from ..session import run_folder
 from . import checkpoints
 from .corrupt_images import CorruptImages
+from .export import export_folder
 from .label_lists import LabelLists
 from .loading import pretrained_loader
 from .progress import Progress
@@ -54,6 +55,7 @@ def install(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     changes.wrap(engine, "__init__", hooks.build)
     changes.wrap(engine, "train", hooks.train)
     changes.wrap(engine, "eval", hooks.evaluate)
+    changes.wrap(engine, "export", hooks.export)
 
     everywhere(save_load, "init_model", hooks.init_model)
     everywhere(save_load, "save_model", hooks.save_model)
@@ -130,7 +132,14 @@ class _Hooks:
         with Progress(self._ppcls, engine).of_evaluation():
             return original(engine, *args, **kwargs)
 
-    # Engine.infer needs nothing. Engine.export is wrapped by compat/exports.py.
+    def export(self, original: Any, engine: Any, *args: Any, **kwargs: Any) -> Any:
+        """``Engine.export``: writes all that is needed to predict, whole or not at all."""
+        if args or kwargs:
+            # Of develop's uniform output, during training: the folder is PaddleClas's.
+            return original(engine, *args, **kwargs)
+        return export_folder(self._ppcls, engine, partial(original, engine))
+
+    # Engine.infer needs nothing.
 
     def init_model(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         """``init_model``: resumes complete checkpoints of the same network."""

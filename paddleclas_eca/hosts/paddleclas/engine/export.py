@@ -1,0 +1,145 @@
+"""``export_model``: the folder of an exported model, from PaddleClas's Engine."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+
+from ....deploy.format import ONNX, staged_folder, write_descriptions
+from ....deploy.onnx import OPSET, check_converter, compare_onnx, convert_to_onnx
+from ....deploy.runtimes import open_session
+from ....files import sha256
+from ..config_check.rules import example_image, network_section
+from ..evaluation import config_preprocess
+from ..inference_config import inference_transforms, postprocess
+from ..locate import PaddleClas
+from ..source import source_has
+from .run import plain
+
+EXPORT_ONNX = "export_onnx"
+
+
+def export_folder(ppcls: PaddleClas, engine: Any, export: Callable[[], None]) -> None:
+    """Export the network of an Engine to ``Global.save_inference_dir``, whole or not at all.
+
+    Args:
+        ppcls: the PaddleClas in use.
+        engine: its Engine, in mode ``export``.
+        export: that Engine's own method, which writes the network.
+
+    Raises:
+        UserError: the folder cannot be written, the config does not say how to predict, or the
+            ONNX file that ``Global.export_onnx`` asks for cannot be made.
+    """
+    settings = engine.config["Global"]
+    folder = Path(settings["save_inference_dir"])
+    logger = ppcls.module("utils.logger")
+    if settings.get("hpi_config_path"):
+        logger.warning("Global.hpi_config_path: inference.yml is written without its Hpi section")
+    if settings.get(EXPORT_ONNX):
+        check_converter()
+    messages: list[str] = []
+    with staged_folder(folder) as stage:
+        # develop's own inference.yml fails on what ours admits, such as no class names.
+        settings.update(save_inference_dir=str(stage), export_for_fd=False)
+        try:
+            with _activation_of_export(ppcls) as activations:
+                with _replaced(logger, "info", messages.append):
+                    export()
+        finally:
+            settings["save_inference_dir"] = str(folder)
+        config = plain(engine.config)
+        _describe(ppcls, stage, config, activations[-1])
+        if settings.get(EXPORT_ONNX):
+            messages.append(_add_onnx(ppcls, stage, config))
+    for message in messages:
+        logger.info(message.replace(str(stage), str(folder)))
+
+
+@contextlib.contextmanager
+def _activation_of_export(ppcls: PaddleClas) -> Iterator[list[str | None]]:
+    """The activations that PaddleClas puts behind the networks it exports meanwhile."""
+    exported = ppcls.module("engine.engine").ExportModel
+    build = exported.__init__
+    activations: list[str | None] = []
+
+    def noted(self: Any, *args: Any, **kwargs: Any) -> None:
+        build(self, *args, **kwargs)
+        activations.append(None if self.out_act is None else type(self.out_act).__name__.lower())
+
+    with _replaced(exported, "__init__", noted):
+        yield activations
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    kept = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, kept)
+
+
+def _describe(ppcls: PaddleClas, stage: Path, config: dict, activation: str | None) -> None:
+    # One image of zeros: what comes out says how many classes there are. Without oneDNN, which
+    # some networks crash on.
+    session = open_session(stage, onednn=False)
+    shape = config["Global"]["image_shape"]
+    output = session.run(np.zeros([1, *shape], "float32")).shape[1:]
+    network = network_section(config)
+    write_descriptions(
+        stage,
+        model=network["name"],
+        input=(session.input, shape),
+        output=(session.output, output),
+        activation=activation,
+        steps=_transforms(ppcls, config),
+        postprocess=postprocess(config, output[-1]),
+        weights=_weights(config, network),
+        versions={"paddleclas": ppcls.version},  # None of a checkout, which does not say
+        paddlex_model=config["Global"].get("pdx_model_name"),
+    )
+
+
+def _transforms(ppcls: PaddleClas, config: dict) -> list[dict[str, Any]]:
+    """The transforms of a config, with what they leave to the version of PaddleClas filled in."""
+    transforms = inference_transforms(config, ppcls.module("utils.logger").warning)
+    operators = ppcls.module("data.preprocess.ops.operators")
+    # 2.4 and 2.5 leave it to Pillow.
+    is_bilinear = source_has(operators.UnifiedResize, "interpolation = Image.BILINEAR")
+    # 2.4 has the option and does not read it.
+    reads_to_np = "backend" in inspect.signature(operators.DecodeImage).parameters
+    for step in transforms:
+        resize, decode = step.get("ResizeImage") or {}, step.get("DecodeImage") or {}
+        if str(resize.get("backend")).lower() == "pil" and not resize.get("interpolation"):
+            resize["interpolation"] = "bilinear" if is_bilinear else "bicubic"
+        if not reads_to_np:
+            decode.pop("to_np", None)
+    return transforms
+
+
+def _weights(config: dict, network: dict) -> dict[str, str] | None:
+    """Where the weights came from; None for an untrained network."""
+    given = config["Global"].get("pretrained_model") or network.get("pretrained")
+    if not isinstance(given, str):
+        return {"file": "downloaded by PaddleClas"} if given else None
+    file = Path(f"{given.removesuffix('.pdparams')}.pdparams")
+    return {"file": str(file), "sha256": sha256(file)} if file.is_file() else {"file": given}
+
+
+def _add_onnx(ppcls: PaddleClas, stage: Path, config: dict) -> str:
+    """Write ``inference.onnx`` and compare it; returns what to log."""
+    image, origin = example_image(ppcls, config)
+    preprocessed = config_preprocess(ppcls, config)(image)
+    convert_to_onnx(stage)
+    largest = compare_onnx(stage, preprocessed, f"{image} ({origin})")
+    return (
+        f"{ONNX} (opset {OPSET}) gives what the Paddle model gives on {image} ({origin}), in "
+        f"batches of 1 and 3: the largest difference is {largest:.1e}"
+    )

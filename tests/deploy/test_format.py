@@ -1,0 +1,295 @@
+"""The folder of an exported model, as it is written and read."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+
+import paddleclas_eca
+from paddleclas_eca.deploy import Predictor
+from paddleclas_eca.deploy.format import read_folder, staged_folder, write_descriptions
+from paddleclas_eca.deploy.preprocess import Preprocess, build_steps
+from paddleclas_eca.errors import UserError
+
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+NORMALIZE = {"scale": "1.0/255.0", "mean": [0.5] * 3, "std": [0.25] * 3, "order": ""}
+# What today's reader must understand: written by version 0.1.0.
+OLD = Path(__file__).parent / "old_folder"
+
+
+def described(folder):
+    return yaml.safe_load((folder / "inference.yml").read_text(encoding="utf-8"))
+
+
+def test_folder_says_all_that_paddlex_and_predict_need(finished_export):
+    assert described(finished_export) == {
+        "Global": {"model_name": "MobileNetV2_x0_25"},
+        "PreProcess": {
+            "transform_ops": [
+                {"ResizeImage": {"size": [32, 32]}},
+                {
+                    "NormalizeImage": {
+                        "scale": 1 / 255,
+                        "mean": [0.485, 0.456, 0.406],
+                        "std": [0.229, 0.224, 0.225],
+                        "order": "",
+                        "channel_num": 3,
+                    }
+                },
+                {"ToCHWImage": None},
+            ]
+        },
+        "PostProcess": {"Topk": {"topk": 3, "label_list": WORDS}},
+    }
+    text = (finished_export / "metadata.json").read_text()
+    assert text.endswith("}\n")
+    metadata = json.loads(text)
+    assert metadata.pop("created").endswith("+00:00")
+    assert metadata == {
+        "format": 1,
+        "model": "ECA_MobileNetV2_x0_25",
+        "classes": 10,
+        "input": {"name": "x", "shape": [None, 3, 32, 32], "dtype": "float32"},
+        "output": {
+            "name": metadata["output"]["name"],
+            "shape": [None, 10],
+            "activation": "softmax",
+        },
+        "decode": {"to_rgb": True, "channel_first": False},
+        "weights": {"file": "tiny.pdparams"},
+        "versions": {
+            "paddleclas_eca": paddleclas_eca.__version__,
+            "paddleclas": "2.4.2",
+            "paddlepaddle": paddle.__version__,
+        },
+    }
+
+
+def test_folders_of_earlier_versions_predict(exported, pictures):
+    expected = Predictor(exported).predict(pictures)
+    for file in OLD.iterdir():
+        shutil.copy(file, exported)
+    predictor = Predictor(exported)
+    assert predictor.model.name == "ECA_ResNet18" and predictor.model.topk == 3
+    assert predictor.predict(pictures) == expected
+
+
+def test_files_of_a_stage_replace_those_of_the_folder(tmp_path):
+    folder = tmp_path / "model"
+    with staged_folder(folder) as stage:
+        for name in ("inference.json", "inference.onnx", "metadata.json"):
+            (stage / name).write_text("old")
+    (folder / "mine.txt").write_text("mine")
+    (folder / ".exporting-left").mkdir()
+    with pytest.raises(ZeroDivisionError), staged_folder(folder) as stage:
+        (stage / "inference.json").write_text("new")
+        raise ZeroDivisionError
+    content = {path.name: path.read_text() for path in folder.iterdir()}
+    models = dict.fromkeys(("inference.json", "inference.onnx", "metadata.json"), "old")
+    assert content == {**models, "mine.txt": "mine"}
+    with staged_folder(folder) as stage:
+        for name in ("inference.json", "metadata.json", "other"):
+            (stage / name).write_text("new")
+    content = {path.name: path.read_text() for path in folder.iterdir()}
+    new = dict.fromkeys(("inference.json", "metadata.json", "other"), "new")
+    assert content == {**new, "mine.txt": "mine"}
+
+
+def test_a_failed_export_leaves_no_new_folder(tmp_path):
+    with pytest.raises(ZeroDivisionError), staged_folder(tmp_path / "a" / "model"):
+        raise ZeroDivisionError
+    assert not (tmp_path / "a" / "model").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=f"{tmp_path / 'file'}.*Global.save_inference_dir"):
+        with staged_folder(tmp_path / "file"):
+            pass
+
+
+# inference.yml
+
+
+def written(folder, steps, model="ECA_ResNet50_vd", **changes):
+    given = {
+        "model": model,
+        "input": ("x", [3, 24, 32]),
+        "output": ("y", [3]),
+        "activation": None,
+        "steps": steps,
+        "postprocess": {"NormalizeFeatures": None},
+    }
+    write_descriptions(folder, **{**given, **changes})
+    return described(folder)
+
+
+def transforms(folder, steps):
+    return written(folder, steps)["PreProcess"]["transform_ops"]
+
+
+def test_steps_are_written_as_paddlex_reads_them(tmp_path):
+    resize = {"resize_short": 36, "interpolation": "bilinear", "backend": "cv2"}
+    assert transforms(
+        tmp_path,
+        [
+            {"DecodeImage": {"to_rgb": True}},
+            {"ResizeImage": {**resize, "return_numpy": False}},
+            {"CropImage": {"size": [32, 24]}},
+            {"NormalizeImage": {**NORMALIZE, "order": None, "output_fp16": False}},
+            {"ToCHWImage": None},
+        ],
+    ) == [
+        {"ResizeImage": {"resize_short": 36}},
+        {"CropImage": {"size": [32, 24]}},
+        {"NormalizeImage": {**NORMALIZE, "scale": 1 / 255, "channel_num": 3}},
+        {"ToCHWImage": None},
+    ]
+    # The same arithmetic before ToCHWImage. Without resizing, the size of the model's input.
+    steps = transforms(tmp_path, [{"ToCHWImage": None}, {"NormalizeImage": None}])
+    assert [next(iter(step)) for step in steps] == ["ResizeImage", "NormalizeImage", "ToCHWImage"]
+    assert steps[0]["ResizeImage"] == {"size": [32, 24]}
+    assert steps[1]["NormalizeImage"]["order"] == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"size": 32, "interpolation": "Area"}, {"size": [32, 32], "interpolation": "AREA"}),
+        ({"resize_short": 32, "interpolation": "bilinear"}, {"resize_short": 32}),
+        (
+            {"size": [8, 9], "interpolation": "lanczos", "backend": "pil"},
+            {"size": [8, 9], "backend": "pil", "interpolation": "LANCZOS4"},
+        ),
+        (
+            {"size": 8, "interpolation": "bilinear", "backend": "PIL"},
+            {"size": [8, 8], "backend": "pil", "interpolation": "LINEAR"},
+        ),
+    ],
+)
+def test_interpolations_have_the_names_of_paddlex(exported, given, expected):
+    postprocess = {"Topk": {"topk": 1, "label_list": ["a", "b", "c"]}}
+    steps = [{"ResizeImage": given}, {"ToCHWImage": None}]
+    assert written(exported, steps, postprocess=postprocess)["PreProcess"] == {
+        "transform_ops": [{"ResizeImage": expected}, {"ToCHWImage": None}]
+    }
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), "uint8")
+    ours = Preprocess(build_steps(steps, "given"), "given")(image)
+    read = Preprocess(build_steps(read_folder(exported).steps, "read"), "read")(image)
+    np.testing.assert_array_equal(read, ours)
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [("1.0/255.0", 1 / 255), ("1./255", 1 / 255), (0.5, 0.5), ("2e-3", 0.002), (None, 1 / 255)],
+)
+def test_scales_are_numbers(tmp_path, given, number):
+    steps = [{"NormalizeImage": {**NORMALIZE, "scale": given}}, {"ToCHWImage": None}]
+    assert transforms(tmp_path, steps)[1]["NormalizeImage"]["scale"] == number
+
+
+@pytest.mark.parametrize("given", ["exit()", "1/0", "1/2/3", "255 ** -1", True])
+def test_scales_are_not_executed(tmp_path, given):
+    with pytest.raises(UserError, match="NormalizeImage.scale"):
+        transforms(tmp_path, [{"NormalizeImage": {**NORMALIZE, "scale": given}}])
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("ECA_ResNet200_vd", "ResNet200_vd"),
+        ("ECA_MobileNetV2", "MobileNetV2_x1_0"),
+        ("ECA_MobileNetV2_x0_25", "MobileNetV2_x0_25"),
+        ("ECA_MobileNetV2_x0_75", "MobileNetV2_x1_0"),
+        ("ResNet34", "ResNet34"),
+        ("Other", "ResNet50"),
+    ],
+)
+def test_name_for_paddlex(tmp_path, model, name):
+    assert written(tmp_path, [], model)["Global"] == {"model_name": name}
+    given = written(tmp_path, [], model, paddlex_model="PP-LCNet_x1_0")
+    assert given["Global"] == {"model_name": "PP-LCNet_x1_0"}
+
+
+# What cannot be predicted from
+
+
+def change_metadata(folder, **changes):
+    file = folder / "metadata.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def change_description(change):
+    def spoil(folder):
+        content = described(folder)
+        change(content)
+        (folder / "inference.yml").write_text(yaml.safe_dump(content))
+
+    return spoil
+
+
+def change_steps(change):
+    return change_description(lambda c: change(c["PreProcess"]["transform_ops"]))
+
+
+def change_labels(change):
+    return change_description(lambda c: change(c["PostProcess"]["Topk"]["label_list"]))
+
+
+DAMAGE = {
+    "other version": (lambda f: change_metadata(f, format=2), "another version"),
+    "features": (
+        change_description(lambda c: c.update(PostProcess={"NormalizeFeatures": None})),
+        "features for retrieval",
+    ),
+    "several classes at once": (
+        lambda f: change_metadata(f, output={"activation": "sigmoid"}),
+        "several classes at once",
+    ),
+    "other step": (change_steps(lambda s: s.append({"RandomErasing": {}})), "RandomErasing"),
+    "no step": (change_steps(lambda s: s.append("ToCHWImage")), "transform|inference.yml"),
+    "code": (
+        change_steps(lambda s: s[1]["NormalizeImage"].update(scale="exit()")),
+        r"NormalizeImage: scale must be a number, got 'exit\(\)'",
+    ),
+    "other option": (
+        change_steps(lambda s: s[0]["ResizeImage"].update(sizes=3)),
+        "ResizeImage has no option 'sizes'",
+    ),
+    "random": (
+        change_steps(lambda s: s[0]["ResizeImage"].update(interpolation="RANDOM")),
+        "interpolation must be one of",
+    ),
+    "names": (change_labels(lambda n: n.pop()), "names 9 classes"),
+    "lists for names": (change_labels(lambda n: n.append([[]])), "Export the model again"),
+    "no JSON": (lambda f: (f / "metadata.json").write_text("{"), "Export the model again"),
+    "deep JSON": (lambda f: (f / "metadata.json").write_text("[" * 10**5), "Export the model"),
+    "no YAML": (lambda f: (f / "inference.yml").write_text("a: ["), "Export the model again"),
+    "no text": (lambda f: (f / "inference.yml").write_bytes(b"\xff"), "Export the model again"),
+    "interrupted": (lambda f: (f / "metadata.json").unlink(), "metadata.json missing"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_corrupt_folders_are_refused(exported, damage):
+    spoil, message = DAMAGE[damage]
+    spoil(exported)
+    with pytest.raises(UserError, match=message) as error:
+        Predictor(exported)
+    assert re.search(str(exported), str(error.value))
+
+
+def test_other_folders_are_refused(exported, tmp_path):
+    with pytest.raises(UserError, match="is not a directory"):
+        read_folder(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=f"Did you mean {exported}?"):
+        read_folder(tmp_path)
+    (tmp_path / "old").mkdir()
+    for name in ("inference.pdmodel", "inference.pdiparams"):
+        (tmp_path / "old" / name).touch()
+    with pytest.raises(UserError, match="inference.pdmodel is of Paddle 2"):
+        read_folder(tmp_path / "old")
