@@ -8,13 +8,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import register
-from ..configs import apply_overrides, find_config, global_section
 from ..errors import UserError, check_positive_int, suggestion
-from ..hosts.paddleclas.session import run_folder, warn
-from ..runtime import tune
+from ..hosts.paddleclas.session import run_folder
 from .command import Command
-from .engine import add_config_arguments
+from .engine import add_config_arguments, open_config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,15 +94,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: an option or the config asks for what cannot be done.
     """
-    path = find_config(args.config)
     check_positive_int("--batch-size", args.batch_size)
     if args.heat_maps < 0:
         raise UserError(f"--heat-maps {args.heat_maps}: give a number of at least 0")
     if args.list and len(args.images) > 1:
         raise UserError("--list takes one folder with --images, which its paths are relative to")
-    tune(global_section(path, args.override))
-    ppcls = register()
-    ppcls.require_trainer()
+    ppcls, config = open_config(args)
     from ..data.image_files import find_images, listed_images
     from ..deploy.preprocess import Preparation
     from ..hosts.paddleclas.evaluation import load_network
@@ -113,9 +107,6 @@ def run(args: argparse.Namespace) -> int:
     from ..visualize.attention_maps import Observer, attention_layers, select_layers
 
     images = listed_images(args.list, args.images[0]) if args.list else find_images(args.images)
-    config = ppcls.module("utils.config").parse_config(str(path))
-    for remark in apply_overrides(config, args.override):
-        warn(remark)
     network = load_network(ppcls, config)
     names = class_names(config)
     _require_classes(args.classes, images, names)

@@ -1,6 +1,16 @@
-"""What is wrong with a config and its data, found before a run builds anything."""
+"""Report what is wrong with a config and its data before a run builds anything."""
 
+from .findings import ERROR, Finding
 from .preflight import check_run, inspect_run, is_wanted, table
-from .rules import check_config
+from .rules import attr_dict, check_config
 
-__all__ = ["check_config", "check_run", "inspect_run", "is_wanted", "table"]
+__all__ = [
+    "ERROR",
+    "Finding",
+    "attr_dict",
+    "check_config",
+    "check_run",
+    "inspect_run",
+    "is_wanted",
+    "table",
+]

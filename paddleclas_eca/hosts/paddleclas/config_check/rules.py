@@ -8,6 +8,7 @@ all that they find, and a run ends at the first error.
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import os
 from collections.abc import Iterator
@@ -67,6 +68,15 @@ def check_config(ppcls: PaddleClas, config: Config, mode: str) -> None:
         if finding.severity == ERROR:
             raise UserError(str(finding))
         ppcls.module("utils.logger").warning(str(finding))
+
+
+def attr_dict(ppcls: PaddleClas, config: Config) -> Config:
+    """A config of plain values as PaddleClas reads it: an ``AttrDict``, its text that is a literal
+    as that literal."""
+    utils = ppcls.module("utils.config")
+    converted = utils.AttrDict(copy.deepcopy(config))
+    utils.create_attr_dict(converted)
+    return converted
 
 
 def findings(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
