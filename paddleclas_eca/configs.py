@@ -21,7 +21,7 @@ _WORDS = {"true": True, "false": False, "null": None}
 
 
 def resource_root() -> Path:
-    """The directory that holds ``ppcls_configs``: this package when installed, else the repository."""
+    """The directory of ``ppcls_configs``: this package when installed, else the repository."""
     package = Path(__file__).resolve().parent
     return package if (package / FOLDER).is_dir() else package.parent
 

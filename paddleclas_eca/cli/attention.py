@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, check_positive_int, suggestion
-from ..hosts.paddleclas.session import run_folder
+from ..hosts.paddleclas.session import run_folder, warn
 from .command import Command
 from .engine import add_config_arguments, open_config
 

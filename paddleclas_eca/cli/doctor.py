@@ -73,12 +73,8 @@ def _print_machine(tuned: dict[str, str]) -> None:
 
 def _print_cures(ppcls: PaddleClas) -> None:
     from ..hosts.paddleclas.compat import patches_in_force
-    from ..hosts.paddleclas.config_check.rules import rules_for
 
-    for title, cures in (
-        ("patches in force", patches_in_force()),
-        ("config rules in force", rules_for(ppcls)),
-    ):
+    for title, cures in (("patches in force", patches_in_force()),):
         print(f"{title}: {len(cures)}")
         for cure in cures:
             print(f"  {cure.name} ({cure.versions}): {cure.symptom}")

@@ -14,18 +14,14 @@ if TYPE_CHECKING:
 
 def register(script: Path | None = None) -> PaddleClas:
     """See :func:`paddleclas_eca.register`."""
-    from ...configs import resource_root
     from ...deploy.format import ADDITIONS
     from ...deploy.onnx import add_onnx
-    from .config_check.rules import RESOURCE_ROOTS
     from .networks import factories
     from .registry import register_models
     from .session import activate
 
     ppcls = activate(script)
     register_models(ppcls, factories())
-    if resource_root() not in RESOURCE_ROOTS:
-        RESOURCE_ROOTS.append(resource_root())
     if add_onnx not in ADDITIONS:
         ADDITIONS.append(add_onnx)
     return ppcls

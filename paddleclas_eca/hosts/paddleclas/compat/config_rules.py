@@ -8,9 +8,7 @@ import paddle
 
 from ....errors import UserError
 from ....training import watchdog as peers
-from ..config_check.findings import Finding
-from ..config_check.preflight import check_run, is_wanted
-from ..config_check.rules import check_config
+from ..config_check import Finding, check_config, check_run, is_wanted
 from ..locate import PaddleClas
 from ..monkeypatch import Edits
 from .base import Patch

@@ -144,7 +144,7 @@ def _install_broken_images(ppcls: PaddleClas, edits: Edits) -> None:
         return original(config, mode, *args, **kwargs)
 
     def build(original: Any, self: Any, config: Any, mode: str = "train") -> None:
-        loading.share = config["Global"].get("max_broken_images", DEFAULT_SHARE)
+        loading.share = config["Global"].get("max_corrupt_images", DEFAULT_SHARE)
         loading.tallies = []
         original(self, config, mode)
         for name, trained in (("train_epoch_func", True), ("eval_func", False)):
@@ -216,7 +216,9 @@ def _install_label_lists(ppcls: PaddleClas, edits: Edits) -> None:
     def load_plain(kind: str, original: Any, self: Any, seed: int | None = None) -> None:
         path, root = str(self._cls_path), str(self._img_root)
         delimiter = delimiter_of(kind, getattr(self, "delimiter", None))
-        entries = read_list(path, delimiter, lambda name: os.path.isfile(os.path.join(root, name)))
+        entries = read_list(
+            path, delimiter, lambda name: os.path.isfile(os.path.join(root, name)), reuse=True
+        )
         if seed is not None:
             np.random.RandomState(seed).shuffle(entries)
         images = require_images(path, root, entries)
