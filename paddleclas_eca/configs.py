@@ -11,13 +11,17 @@ from typing import Any
 import yaml
 
 from .errors import UserError, suggestion
+from .files import read_file
 
 FOLDER = "ppcls_configs"
+Config = dict[str, Any]
+# The largest config file, and the most values that its aliases may make of it.
+_MAX_BYTES, _MAX_VALUES = 4 << 20, 100_000
 _WORDS = {"true": True, "false": False, "null": None}
 
 
 def resource_root() -> Path:
-    """Folder that holds ``ppcls_configs``: this package when installed, else the repository."""
+    """The directory of ``ppcls_configs``: this package when installed, else the repository."""
     package = Path(__file__).resolve().parent
     return package if (package / FOLDER).is_dir() else package.parent
 
@@ -56,7 +60,7 @@ def find_config(given: str) -> Path:
 class _Loader(yaml.SafeLoader):
     """Reads YAML as PaddleClas does, and refuses keys that stand twice in a section.
 
-    YAML forbids them; PyYAML takes the last without a word.
+    YAML forbids them; PyYAML silently takes the last.
     """
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
@@ -75,22 +79,20 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Content of a config file.
+def load_yaml(path: Path) -> Config:
+    """The content of a config file.
 
     Raises:
-        UserError: it cannot be read, is no YAML, has a key twice, or holds no sections; the
-            message names the line where there is one.
+        UserError: it cannot be read, is too large, is not valid YAML, has a key twice, or has no
+            sections; the message names the line where there is one.
     """
+    content = read_file(path, "a config", _MAX_BYTES)
     try:
-        content = path.read_bytes()
-        config = yaml.load(content.decode("utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        config = _without_aliases(yaml.load(content.decode("utf-8"), Loader=_Loader))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(
-            f"{path}, line {line} is not valid YAML: it is no UTF-8 text ({error.reason}). Save "
+            f"{path}, line {line} is not valid YAML: it is not UTF-8 text ({error.reason}). Save "
             f"the file as UTF-8"
         ) from error
     except RecursionError as error:
@@ -98,8 +100,58 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(_yaml_problem(path, error)) from error
     if not isinstance(config, dict):
-        raise UserError(f"{path} is no config: it should hold sections such as Global and Arch")
+        raise UserError(f"{path} is not a config: it must have sections such as Global and Arch")
     return config
+
+
+def _without_aliases(value: Any) -> Any:
+    """A copy in which each YAML alias has a value of its own, as overrides need it.
+
+    Raises:
+        ValueError: a few nested aliases stand for more values than any config has.
+    """
+    left = _MAX_VALUES
+
+    def copied(part: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError(f"with its aliases, it has more than {_MAX_VALUES:,} values")
+        if isinstance(part, dict):
+            return {key: copied(entry) for key, entry in part.items()}
+        return [copied(entry) for entry in part] if isinstance(part, list) else part
+
+    return copied(value)
+
+
+def read_config(given: str, overrides: Sequence[str] = ()) -> tuple[Config, list[str]]:
+    """A config with its overrides, read once for all that a command does with it.
+
+    Args:
+        given: a path or the name of a shipped config, see :func:`find_config`.
+        overrides: ``KEY.KEY=VALUE`` options, see :func:`apply_overrides`.
+
+    Returns:
+        The config, and the remarks of :func:`apply_overrides`.
+
+    Raises:
+        UserError: there is no such config, it cannot be read, or an override does not suit it.
+    """
+    config = load_yaml(find_config(given))
+    return config, apply_overrides(config, overrides)
+
+
+def section(config: Any, *keys: str) -> Any:
+    """The value at ``config[key][key]...``; None where a key or a section is missing."""
+    for key in keys:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
+
+
+def global_section(config: Config) -> Config:
+    """The section ``Global``; an empty one where the config has none."""
+    settings = config.get("Global")
+    return settings if isinstance(settings, dict) else {}
 
 
 def _yaml_problem(path: Path, error: Exception) -> str:
@@ -107,7 +159,7 @@ def _yaml_problem(path: Path, error: Exception) -> str:
     place = f", line {mark.line + 1}" if mark else ""
     problem = " ".join(str(getattr(error, "problem", None) or error).split())
     if "'\\t'" in problem:
-        problem = "there is a tab, and YAML is indented with blanks. Replace it by blanks"
+        problem = "there is a tab, and YAML is indented with spaces. Replace it by spaces"
     return f"{path}{place} is not valid YAML: {problem}"
 
 
@@ -118,7 +170,7 @@ def parse_override(option: str) -> tuple[list[str], Any]:
     or as YAML's ``true``, ``false`` and ``null``; all else is text. Nothing is executed.
 
     Raises:
-        UserError: it has not that form.
+        UserError: it does not have that form.
     """
     keys, separator, text = option.partition("=")
     path = keys.strip().split(".")
@@ -148,13 +200,14 @@ def _is_config_value(value: Any) -> bool:
 def apply_overrides(config: dict[str, Any], options: Sequence[str]) -> list[str]:
     """Set ``KEY.KEY=VALUE`` options in a config, in place; a number as key indexes a list.
 
-    Missing sections are made, as PaddleClas makes them.
+    Missing sections are created.
 
     Returns:
-        A remark for each option that sets what the config does not have: it may be misspelt.
+        A remark for each option that sets a key that the config does not have: it may be a typo.
 
     Raises:
-        UserError: an option has not that form, or leads through a value that is no section.
+        UserError: an option does not have that form, or leads through a value that is not a
+            section.
     """
     remarks = []
     for option in options:
@@ -190,11 +243,3 @@ def apply_overrides(config: dict[str, Any], options: Sequence[str]) -> list[str]
             else:
                 here = here[key]
     return remarks
-
-
-def global_section(path: Path, options: Sequence[str]) -> dict[str, Any]:
-    """``Global`` of a config file with overrides, read without PaddleClas."""
-    config = load_yaml(path)
-    apply_overrides(config, options)
-    section = config.get("Global")
-    return section if isinstance(section, dict) else {}

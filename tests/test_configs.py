@@ -15,6 +15,7 @@ from paddleclas_eca.configs import (
     list_configs,
     load_yaml,
     parse_override,
+    read_config,
 )
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.models import MODELS
@@ -237,12 +238,12 @@ def test_unknown_config_is_named_with_the_nearest(tmp_path, monkeypatch):
     [
         (b"Global:\n  epochs: 1\n\tdevice: cpu\n", r"c\.yaml, line 3 is not valid YAML"),
         (b"Global: [1, 2\n", r"c\.yaml, line 2 is not valid YAML"),
-        (b"", r"c\.yaml is no config"),
-        (b"- 1\n", r"c\.yaml is no config"),
+        (b"", r"c\.yaml is not a config"),
+        (b"- 1\n", r"c\.yaml is not a config"),
         (b"\xff\xfe\x00", r"c\.yaml.* is not valid YAML"),
     ],
 )
-def test_broken_file_is_named_with_the_line(tmp_path, content, message):
+def test_invalid_file_is_named_with_the_line(tmp_path, content, message):
     path = tmp_path / "c.yaml"
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
@@ -341,10 +342,35 @@ def test_overrides_that_lead_nowhere(option, message):
         apply_overrides(copy.deepcopy(CONFIG), [option])
 
 
-@pytest.mark.parametrize(
-    ("options", "device"), [([], "gpu"), (["Global.device=cpu"], "cpu"), (["Global=1"], None)]
-)
-def test_global_section(tmp_path, options, device):
+def test_a_config_is_read_with_its_overrides(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(CONFIG))
-    assert global_section(path, options).get("device") == device
+    config, remarks = read_config(str(path), ["Global.device=cpu", "Global.epoch=3"])
+    assert global_section(config) == {"epochs": 1, "device": "cpu", "epoch": 3}
+    assert len(remarks) == 1 and "Global.epoch" in remarks[0]
+    assert global_section(read_config(str(path), ["Global=1"])[0]) == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a: &a [1, 2, 3]\n"
+        + "".join(
+            f"b{i}: &b{i} [*{'a' if not i else f'b{i - 1}'}, *{'a' if not i else f'b{i - 1}'}]\n"
+            for i in range(40)
+        ),
+        "a: &a [*a]\n",
+        "a: " + "[" * 2000,
+    ],
+)
+def test_a_config_that_grows_without_bound_is_refused(tmp_path, content):
+    path = tmp_path / "c.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match="c.yaml.* is not valid YAML"):
+        load_yaml(path)
+
+
+def test_aliases_are_values_of_their_own(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("a: &a {x: 1}\nb: *a\n")
+    assert read_config(str(path), ["b.x=2"])[0] == {"a": {"x": 1}, "b": {"x": 2}}

@@ -7,13 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import register
-from ..configs import apply_overrides, find_config, global_section
 from ..errors import UserError, check_positive_int
 from ..hosts.paddleclas.session import run_folder, warn
-from ..runtime import tune
 from .command import Command
-from .engine import add_config_arguments
+from .engine import add_config_arguments, open_config
 
 if TYPE_CHECKING:
     from ..visualize.attention_report import AttentionReport
@@ -91,15 +88,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: an option or the config asks for what cannot be done.
     """
-    path = find_config(args.config)
     check_positive_int("--batch-size", args.batch_size)
     if args.heat_maps < 0:
         raise UserError(f"--heat-maps {args.heat_maps}: give an integer >= 0")
     if args.list and len(args.images) > 1:
         raise UserError("--list takes one folder with --images, which its paths are relative to")
-    tune(global_section(path, args.override))
-    ppcls = register()
-    ppcls.check_trainer()
+    ppcls, config = open_config(args)
     from ..data.image_files import find_images, listed_images
     from ..hosts.paddleclas.evaluation import config_preprocess, load_network
     from ..hosts.paddleclas.inference_config import class_names
@@ -107,9 +101,6 @@ def run(args: argparse.Namespace) -> int:
     from ..visualize.attention_report import check_classes, write_attention_report
 
     images = listed_images(args.list, args.images[0]) if args.list else find_images(args.images)
-    config = ppcls.module("utils.config").parse_config(str(path))
-    for remark in apply_overrides(config, args.override):
-        warn(remark)
     network = load_network(ppcls, config)
     names = class_names(config)
     check_classes(args.classes, images, names)

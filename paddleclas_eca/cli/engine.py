@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from typing import TYPE_CHECKING
 
 from .. import register
-from ..configs import apply_overrides, find_config, global_section
-from ..hosts.paddleclas.session import warn
+from ..configs import Config, global_section, read_config
 from ..runtime import tune
 from .command import Command
+
+if TYPE_CHECKING:
+    from ..hosts.paddleclas import PaddleClas
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +56,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         dest="override",
         action="append_const",
         const="Global.checkpoints=auto",
-        help="go on from the newest complete checkpoint of this run, or begin if there is none",
+        help="resume from the newest complete checkpoint of this run; start where there is none",
     )
 
 
@@ -63,28 +66,47 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--onnx",
         action="store_true",
-        help="write inference.onnx, too, and check on an image that it gives the same",
+        help="write inference.onnx too, and check on an image that its output is the same",
     )
+
+
+def open_config(args: argparse.Namespace, remark: bool = True) -> tuple[PaddleClas, Config]:
+    """Read the config of ``-c`` and ``-o`` once, and load a PaddleClas with a trainer for it.
+
+    The process is tuned to the config before Paddle is imported.
+
+    Args:
+        args: options of :func:`add_config_arguments`.
+        remark: log a warning for each override that sets a new key.
+
+    Returns:
+        PaddleClas, and the config as PaddleClas's Engine takes it.
+
+    Raises:
+        UserError: the config cannot be read, or there is no PaddleClas with a trainer.
+    """
+    config, remarks = read_config(args.config, args.override)
+    tune(global_section(config))
+    ppcls = register()
+    ppcls.check_trainer()
+    from ..hosts.paddleclas.config_check import attr_dict
+
+    for text in remarks if remark else ():
+        ppcls.module("utils.logger").warning(text)
+    return ppcls, attr_dict(ppcls, config)
 
 
 def run(args: argparse.Namespace, mode: str) -> int:
     """Run PaddleClas's Engine in ``mode`` on the config.
 
     Raises:
-        UserError: the config cannot be read, asks for what cannot be done, or there is no
-            PaddleClas that can run it.
+        UserError: the config cannot be read, is wrong, or there is no PaddleClas that can run it.
     """
-    path = find_config(args.config)
-    tune(global_section(path, args.override))
-    ppcls = register()
-    ppcls.check_trainer()
+    ppcls, config = open_config(args)
     from ..deploy.onnx import check_converter
     from ..hosts.paddleclas.engine.export import EXPORT_ONNX
     from ..hosts.paddleclas.engine.run import run_engine
 
-    config = ppcls.module("utils.config").parse_config(str(path))
-    for remark in apply_overrides(config, args.override):
-        warn(remark)
     config["profiler_options"] = args.profiler_options
     if mode == "export" and args.onnx:
         check_converter()

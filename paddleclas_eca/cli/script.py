@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import register
-from ..configs import find_config, global_section
+from ..configs import find_config, global_section, read_config
 from ..errors import UserError
 from ..runtime import tune
 
@@ -50,6 +50,7 @@ def _with_shipped_config(arguments: Sequence[str]) -> list[str]:
     if known.config is None:
         return list(arguments)
     path = find_config(known.config)
-    tune(global_section(path, known.override))
+    # The script reads the config again, in its own way.
+    tune(global_section(read_config(str(path), known.override)[0]))
     overrides = [word for override in known.override for word in ("-o", override)]
     return ["-c", str(path), *overrides, *others]

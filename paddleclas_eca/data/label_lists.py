@@ -103,6 +103,7 @@ def read_list(
     delimiter: str | None = None,
     exists: Callable[[str], bool] = os.path.exists,
     refuse: Callable[[UserError], None] = _raise,
+    reuse: bool = False,
 ) -> list[Entry]:
     """The images and labels of a list.
 
@@ -115,10 +116,13 @@ def read_list(
         exists: whether a name is that of an image.
         refuse: what to do with the error of a line that cannot be read; where it returns, the
             line is left out.
+        reuse: take the entries that :func:`keep_list` has kept, if any.
 
     Raises:
         UserError: it cannot be read; the message names the line and what to do.
     """
+    if reuse and (kept := _kept.pop(_identity(path, delimiter), None)):
+        return kept
     content = _read_text(path)
     with _no_garbage_collection():
         if delimiter is None:
@@ -134,6 +138,27 @@ def read_list(
             else:
                 entries.append(Entry(*line, name, label))
     return entries
+
+
+_kept: dict[Any, list[Entry]] = {}
+
+
+def keep_list(path: str, delimiter: str | None, entries: list[Entry]) -> None:
+    """Keep a list that was read, for the data set of this process that reads it next."""
+    _kept[_identity(path, delimiter)] = entries
+
+
+def drop_kept_lists() -> None:
+    """Free the lists that were kept."""
+    _kept.clear()
+
+
+def _identity(path: str, delimiter: str | None) -> Any:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return os.path.abspath(path), delimiter, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 # A list that is all of such lines, as most are, is split at once.

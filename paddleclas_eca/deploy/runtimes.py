@@ -14,7 +14,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from ..runtime import ONEDNN_FLAGS, check_device, require_paddle, threads
+from ..runtime import ONEDNN_FLAGS, check_device, check_paddle, threads
 from .format import OLD_PROGRAM, ONNX, PROGRAM, WEIGHTS
 
 DEVICES = ("cpu", "gpu")
@@ -53,7 +53,7 @@ def open_session(folder: Path, device: str = "cpu", onednn: bool | None = None) 
     Raises:
         UserError: Paddle is missing, has no such device, or cannot read the network.
     """
-    require_paddle()
+    check_paddle()
     if device != "cpu":
         check_device(device, "device", "--device cpu")
     from paddle import inference

@@ -51,4 +51,4 @@ def test_preflight_that_is_switched_off_is_made_all_the_same(check):
 @pytest.mark.parametrize("options", [["--processes", "0"], ["--processes", "-2"]])
 def test_a_number_of_processes_that_is_none(options, capsys):
     assert main(["check", "-c", "digits/ECA_ResNet18", *options]) == 1
-    assert "--processes must be a whole number of at least 1" in capsys.readouterr().err
+    assert "--processes must be a positive integer" in capsys.readouterr().err

@@ -14,14 +14,10 @@ if TYPE_CHECKING:
 
 def register(script: Path | None = None) -> PaddleClas:
     """See :func:`paddleclas_eca.register`."""
-    from ...configs import resource_root
-    from .config_check.rules import RESOURCE_ROOTS
     from .networks import factories
     from .registry import register_models
     from .session import activate
 
     ppcls = activate(script)
     register_models(ppcls, factories())
-    if resource_root() not in RESOURCE_ROOTS:
-        RESOURCE_ROOTS.append(resource_root())
     return ppcls

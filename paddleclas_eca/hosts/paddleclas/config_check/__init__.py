@@ -1,6 +1,24 @@
-"""What is wrong with a config and its data, found before a run builds anything."""
+"""Report what is wrong with a config and its data before a run builds anything.
 
-from .preflight import check_run, inspect_run, is_wanted, table
-from .rules import check_config
+``schema`` declares the keys and values of a config; ``literals`` reads the texts that PaddleClas
+would execute; ``parts`` knows what PaddleClas builds and whether it has it; ``build`` builds it;
+``data`` reads label lists and sends images through the transforms; ``rates`` and ``rules`` have
+what building does not show; ``inspection`` runs all of them.
+"""
 
-__all__ = ["check_config", "check_run", "inspect_run", "is_wanted", "table"]
+from .findings import ERROR, WARNING, Finding, table
+from .inspection import check_run, inspect_run, is_wanted
+from .rules import attr_dict, check_checkpoint_files, check_config
+
+__all__ = [
+    "ERROR",
+    "WARNING",
+    "Finding",
+    "attr_dict",
+    "check_checkpoint_files",
+    "check_config",
+    "check_run",
+    "inspect_run",
+    "is_wanted",
+    "table",
+]

@@ -1,51 +1,106 @@
-"""The label lists of a config, and a sample of the images that they name."""
+"""The label lists of a config, and a sample of their images, sent through the transforms."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from ....configs import Config, section
 from ....data.label_lists import (
     NAMED,
     PLAIN_LISTS,
     Entry,
     delimiter_of,
     image_paths,
+    keep_list,
     missing_images,
     named,
     read_list,
     wrong_labels,
 )
-from ....errors import UserError
-from ..engine.corrupt_images import KEY, max_share
+from ....errors import UserError, excerpt
+from ....models.layers import image_channels
+from ....training.corrupt_images import DEFAULT_SHARE
 from ..locate import PaddleClas
+from .build import Built, isolated
 from .findings import Finding, error, warning
-from .rules import Config, read_datasets
+from .parts import datasets_read
+from .rules import example_image
 
-# So many images of a list are opened.
-SAMPLE = 100
-# Of so many lines that cannot be read, reading a list ends: they are the wrong kind of file.
+KEY = "Global.max_corrupt_images"
+# So many images of a list are opened, and so many of them are transformed.
+SAMPLE, TRANSFORMED = 100, 4
+# After so many lines that cannot be read, reading a list ends: it is another kind of file.
 MALFORMED = 1000
 
 
-def wrong_data(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
-    """What is wrong with the lists of a run, and with a sample of their images.
+class _Image(NamedTuple):
+    """An image of the sample.
 
-    Lists are checked where their form is known: those of ``PLAIN_LISTS``.
+    Attributes:
+        name: as its list names it, or its path.
+        content: the file.
+        size: height and width.
+        label: its label.
     """
-    for place, dataset in read_datasets(config, mode):
+
+    name: str
+    content: bytes
+    size: tuple[int, ...]
+    label: int
+
+
+def check_data(
+    ppcls: PaddleClas, config: Config, built: Built | None, keep_lists: bool
+) -> Iterator[Finding]:
+    """What is wrong with the lists of a run, a sample of their images, and what becomes of these.
+
+    Lists are read where their form is known: those of ``PLAIN_LISTS``.
+
+    Args:
+        ppcls: the PaddleClas that is to train.
+        config: a config that the rules have been applied to.
+        built: what was built of it, if anything.
+        keep_lists: leave the lists that were read to the data sets of this process.
+    """
+    outputs: dict[str, list[np.ndarray]] = {}
+    for place, dataset in datasets_read(config, "train"):
         listed, root = dataset.get("cls_label_path"), dataset.get("image_root")
         if str(dataset.get("name")) not in PLAIN_LISTS or not isinstance(root, str):
             continue
+        images: list[_Image] = []
         if isinstance(listed, str) and os.path.exists(listed):
-            yield from _of_list(ppcls, config, place, dataset, listed, root)
+            images = yield from _of_list(ppcls, config, place, dataset, keep_lists)
+        operators = built.transforms.get(f"{place}.transform_ops") if built else None
+        if images and operators:
+            with isolated(ppcls):
+                found, outputs[place] = _transformed(place, dataset["name"], operators, images)
+                batch = built.transforms.get(f"{place}.batch_transform_ops")
+                if batch and not found:
+                    found += _batched(place, batch, outputs[place], images)
+            yield from found
+            if not found and dataset["name"] != "MultiScaleDataset":
+                yield from _of_sizes(config, place, images, outputs[place])
+    if built:
+        operators = built.transforms.get("Infer.transforms")
+        if operators:
+            with isolated(ppcls):
+                found, outputs["Infer"] = _inferred(ppcls, config, operators)
+            yield from found
+        yield from _of_channels(config, built, outputs)
+        yield from _of_image_shape(config, outputs)
 
 
-def _of_list(
-    ppcls: PaddleClas, config: Config, place: str, dataset: Config, listed: str, root: str
-) -> Iterator[Finding]:
-    key = f"{place}.cls_label_path"
+# Lists and labels.
+
+
+def _of_list(ppcls: PaddleClas, config: Config, place: str, dataset: Config, keep: bool) -> Any:
+    """Yields findings; returns the images that are to be transformed."""
+    key, listed, root = f"{place}.cls_label_path", dataset["cls_label_path"], dataset["image_root"]
     refused: list[UserError] = []
 
     def refuse(found: UserError) -> None:
@@ -69,11 +124,14 @@ def _of_list(
         least = " at least" if len(refused) == MALFORMED else ""
         yield error(key, f"{listed} has{least} {len(refused) - NAMED:,} more lines like these")
     if not entries:
-        return
+        return []
+    if keep and not refused:
+        keep_list(listed, delimiter, entries)
     if not dataset.get("relabel"):
         yield from _of_labels(config, place, listed, entries)
-    if os.path.exists(root):  # else that is told, once
-        yield from _of_images(ppcls, config, place, dataset, entries)
+    if not os.path.exists(root):  # reported already, once
+        return []
+    return (yield from _of_images(ppcls, config, place, dataset, entries))
 
 
 def _of_labels(
@@ -86,14 +144,12 @@ def _of_labels(
     for found in wrong_labels(listed, entries, classes, key):
         yield error(f"{place}.cls_label_path", str(found))
     labels = {entry.label for entry in entries}
-    without = [] if classes is None else [c for c in range(classes) if c not in labels]
+    without = [number for number in range(classes or 0) if number not in labels]
     if without:
-        shown = ", ".join(map(str, without[:NAMED]))
-        more = f" and {len(without) - NAMED:,} more" if len(without) > NAMED else ""
         yield warning(
             f"{place}.cls_label_path",
             f"{listed} has no image of {len(without):,} of {classes:,} classes ({key}): "
-            f"{shown}{more}",
+            f"{excerpt(without, NAMED)}",
         )
 
 
@@ -102,49 +158,61 @@ def _classes(config: Config, place: str) -> tuple[str, int | None]:
     keys = ["Arch.class_num", "Global.class_num"]
     if place.startswith("DataLoader.Train"):
         keys.append("Arch.Head.class_num")
-    for key in keys:
-        section: Any = config
-        for part in key.split("."):
-            section = section.get(part) if isinstance(section, dict) else None
-        if section is not None:
-            return key, section
-    return keys[0], None
+    found = ((key, section(config, *key.split("."))) for key in keys)
+    return next(((key, number) for key, number in found if number is not None), (keys[0], None))
+
+
+# Images.
 
 
 def _of_images(
     ppcls: PaddleClas, config: Config, place: str, dataset: Config, entries: Sequence[Entry]
-) -> Iterator[Finding]:
+) -> Any:
+    """Yields findings; returns a few images that differ in size as much as the sample does."""
     listed, root = dataset["cls_label_path"], dataset["image_root"]
     count = min(SAMPLE, len(entries))
     # Evenly over the list, first and last included.
     chosen = [entries[i * (len(entries) - 1) // max(count - 1, 1)] for i in range(count)]
-    missing, broken = [], []
+    missing, corrupt, decoded = [], [], []
     decode = _decoder(ppcls, dataset)
-    for entry, image in zip(chosen, image_paths(root, chosen)):
-        if not os.path.exists(image):
+    for entry, path in zip(chosen, image_paths(root, chosen)):
+        if not os.path.exists(path):
             missing.append(entry.line)
             continue
         try:
-            with open(image, "rb") as file:
-                decoded = decode(file.read())
-            if decoded is None:
-                raise ValueError
+            content = Path(path).read_bytes()
+            size = decode(content).shape[:2]
         except Exception:  # what decoders raise has no common base
-            broken.append(entry.line)
+            corrupt.append(entry.line)
+        else:
+            decoded.append(_Image(entry.name, content, size, entry.label))
+            decoded = _most_different(decoded)
     sample = "images" if count == len(entries) else "images looked at"
     if missing:
-        told = missing_images(listed, root, missing, f"{len(missing):,} of {count:,} {sample}")
-        yield error(f"{place}.image_root", str(told))
-    if broken:
-        share = max_share(config["Global"])
+        how_many = f"{len(missing):,} of {count:,} {sample}"
+        yield error(f"{place}.image_root", str(missing_images(listed, root, missing, how_many)))
+    if corrupt:
+        share = config["Global"].get("max_corrupt_images")
+        share = DEFAULT_SHARE if share is None else share
         # A sample proves little about a share of a hundredth; the run counts exactly.
-        hopeless = len(broken) > max(share, 0.5) * count
+        hopeless = len(corrupt) > max(share, 0.5) * count
         yield (error if hopeless else warning)(
             f"{place}.image_root",
-            f"{len(broken):,} of {count:,} {sample} of {listed} do not decode: {named(broken)}. "
-            f"Mend the files, or take them out of the list; {KEY}, {share:g}, is the share that "
-            f"may be broken",
+            f"{len(corrupt):,} of {count:,} {sample} of {listed} do not decode: {named(corrupt)}. "
+            f"Replace the files, or take them out of the list; {KEY}, {share:g}, is the share "
+            f"that may be corrupt",
         )
+    return decoded
+
+
+def _most_different(images: list[_Image]) -> list[_Image]:
+    """The first image, and of the others the lowest, the narrowest and the largest."""
+    kept = [images[0]]
+    for rank in (lambda i: i.size[0], lambda i: i.size[1], lambda i: -i.size[0] * i.size[1]):
+        best = min(images, key=rank)
+        if all(best is not image for image in kept):
+            kept.append(best)
+    return kept[:TRANSFORMED]
 
 
 def _decoder(ppcls: PaddleClas, dataset: Config) -> Any:
@@ -156,5 +224,132 @@ def _decoder(ppcls: PaddleClas, dataset: Config) -> Any:
             try:
                 return preprocess.DecodeImage(**(entry["DecodeImage"] or {}))
             except (TypeError, AssertionError):
-                break  # told as wrong keys
+                break  # reported as wrong options
     return preprocess.DecodeImage()
+
+
+# Transforms.
+
+
+def _run(place: str, operators: Sequence[Any], image: Any, name: str) -> tuple[Any, Finding | None]:
+    """What transforms make of the content of an image; an error where one of them fails."""
+    for index, operator in enumerate(operators):
+        try:
+            image = operator(image)
+        except Exception as failure:  # PaddleClas and OpenCV raise any
+            kind = type(operator).__name__
+            message = " ".join(str(failure).split())[:300]
+            return None, error(
+                f"{place}.{index}",
+                f"{kind} fails on {name}: {type(failure).__name__}: {message}",
+            )
+    return image, None
+
+
+def _transformed(
+    place: str, kind: str, operators: Sequence[Any], images: Sequence[_Image]
+) -> tuple[list[Finding], list[np.ndarray]]:
+    """What the transforms of a data set make of images, ``[C, H, W]`` each; or errors."""
+    place = f"{place}.transform_ops"
+    outputs, failures = [], []
+    for image in images:
+        output, failure = _run(place, operators, image.content, image.name)
+        if failure is None:
+            try:
+                # As the data sets do.
+                output = np.asarray(output.transpose((2, 0, 1)))
+            except Exception:
+                shape = list(getattr(output, "shape", ()) or ()) or type(output).__name__
+                failure = error(
+                    place,
+                    f"they make {shape} of {image.name}, and {kind} needs [height, width, "
+                    f"channels]: it moves the channels to the front itself",
+                )
+        if failure is None:
+            outputs.append(output)
+        else:
+            failures.append(failure)
+    # What fails on a few images alone counts as corrupt images in the run.
+    return ([failures[0]] if failures and not outputs else []), outputs
+
+
+def _batched(
+    place: str, operators: Sequence[Any], outputs: Sequence[np.ndarray], images: Sequence[_Image]
+) -> list[Finding]:
+    batch = [(output, np.int64(image.label)) for output, image in zip(outputs, images)]
+    if not batch or len({output.shape for output in outputs}) > 1:
+        return []
+    _, failure = _run(f"{place}.batch_transform_ops", operators, (batch * 4)[:4], "a batch")
+    return [failure] if failure else []
+
+
+def _of_sizes(
+    config: Config, place: str, images: Sequence[_Image], outputs: Sequence[np.ndarray]
+) -> Iterator[Finding]:
+    batch = section(config, *place.split(".")[:-1], "sampler", "batch_size")
+    shapes = {output.shape: image for output, image in zip(outputs, images)}
+    if len(shapes) > 1 and batch != 1:
+        shown = " and ".join(f"{list(shape)} of {i.name}" for shape, i in list(shapes.items())[:2])
+        yield error(
+            f"{place}.transform_ops",
+            f"they make images of different sizes, {shown}, which cannot be put in one batch. Add "
+            f"a transform that gives all images the same size, such as ResizeImage or "
+            f"RandCropImage with `size`",
+        )
+
+
+def _inferred(
+    ppcls: PaddleClas, config: Config, operators: Sequence[Any]
+) -> tuple[list[Finding], list[np.ndarray]]:
+    try:
+        path, _ = example_image(ppcls, config)
+        content = path.read_bytes()
+    except (UserError, OSError):
+        return [], []  # of no matter in training
+    output, failure = _run("Infer.transforms", operators, content, str(path))
+    if failure is None and (not isinstance(output, np.ndarray) or output.ndim != 3):
+        shape = list(output.shape) if hasattr(output, "shape") else type(output).__name__
+        failure = error(
+            "Infer.transforms",
+            f"they make {shape} of {path}, and the network needs [channels, height, width]. "
+            f"Put ToCHWImage at the end",
+        )
+    return ([failure], []) if failure else ([], [output])
+
+
+def _of_channels(
+    config: Config, built: Built, outputs: dict[str, list[np.ndarray]]
+) -> Iterator[Finding]:
+    """Whether the network takes as many channels as the transforms give."""
+    if built.network is None:
+        return
+    wanted = image_channels(built.network)
+    for place, images in outputs.items():
+        given = {image.shape[0] for image in images} - {wanted}
+        if given:
+            key = "Infer.transforms" if place == "Infer" else f"{place}.transform_ops"
+            yield error(
+                key,
+                f"they give images of {given.pop()} channels, and the network takes {wanted}. Have "
+                f"DecodeImage give {wanted}, or set the number of channels of the network in Arch",
+            )
+    shape = config["Global"].get("image_shape")
+    if shape and shape[0] != wanted:
+        yield error(
+            "Global.image_shape",
+            f"{shape} has {shape[0]} channels, and the network takes {wanted}",
+        )
+
+
+def _of_image_shape(config: Config, outputs: dict[str, list[np.ndarray]]) -> Iterator[Finding]:
+    """Whether the exported network takes images of the size that predictions prepare."""
+    shape = config["Global"].get("image_shape")
+    images = next((outputs[k] for k in ("Infer", "DataLoader.Eval.dataset") if outputs.get(k)), [])
+    for image in images[:1]:
+        if shape and image.shape[0] == shape[0] and list(image.shape) != list(shape):
+            key = "Infer.transforms" if outputs.get("Infer") else "DataLoader.Eval's transform_ops"
+            yield error(
+                "Global.image_shape",
+                f"{shape} is what the exported network will take, and {key} give "
+                f"{list(image.shape)}. Set one to the other",
+            )

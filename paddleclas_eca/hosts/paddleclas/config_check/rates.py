@@ -10,16 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from . import rules
+from ....configs import FOLDER, Config, load_yaml, resource_root
 from .findings import Finding, warning
 
 # The shipped configs of ImageNet are written for so many GPUs.
 RECIPE_PROCESSES = 4
 # Optimizers whose steps grow with the gradient; Adam and its like scale otherwise.
 _SGD = ("Momentum", "SGD")
-# Beyond such a factor a run is told of it.
+# Beyond such a factor there is a warning.
 _TOLERANCE = 1.5
 
 
@@ -30,7 +28,7 @@ class _Rate:
     Attributes:
         key: where it stands.
         values: that one, or those of a Piecewise schedule; the first is the highest.
-        batch: images of a process in a step, those of gradients that are added up included.
+        batch: images of a process in a step, with those whose gradients are accumulated.
     """
 
     key: str
@@ -42,7 +40,7 @@ class _Rate:
         return max(self.values)
 
 
-def disproportionate_rate(config: rules.Config, processes: int) -> Iterator[Finding]:
+def disproportionate_rate(config: Config, processes: int) -> Iterator[Finding]:
     """A warning where the learning rate does not suit the images of a step.
 
     Args:
@@ -77,7 +75,7 @@ def _times(factor: float) -> str:
     return f"{factor:.3g} times" if factor >= 1 else f"1/{1 / factor:.3g} of"
 
 
-def _rate(config: rules.Config) -> _Rate | None:
+def _rate(config: Config) -> _Rate | None:
     optimizer = config.get("Optimizer")
     if not isinstance(optimizer, dict) or optimizer.get("name") not in _SGD:
         return None
@@ -97,21 +95,20 @@ def _rate(config: rules.Config) -> _Rate | None:
     return _Rate(key, list(values), batch * steps) if batch > 0 and max(values) > 0 else None
 
 
-def _recipe(config: rules.Config) -> rules.Config | None:
+def _recipe(config: Config) -> Config | None:
     """The shipped config that is named like the network, where it is for images of this size.
 
     Small images, such as those of CIFAR-10, have recipes of their own.
     """
-    for root in rules.RESOURCE_ROOTS:
-        file = root / "ppcls_configs" / f"{config['Arch'].get('name')}.yaml"
-        if file.is_file():
-            recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
-            section, key = "Global", "image_shape"
-            if config[section].get(key) is None:
-                section, key = "Arch", "class_num"
-            return recipe if config[section].get(key) == recipe[section].get(key) else None
-    return None
+    file = resource_root() / FOLDER / f"{config['Arch'].get('name')}.yaml"
+    if not file.is_file():
+        return None
+    recipe = load_yaml(file)
+    section, key = "Global", "image_shape"
+    if config[section].get(key) is None:
+        section, key = "Arch", "class_num"
+    return recipe if config[section].get(key) == recipe[section].get(key) else None
 
 
-def _starts_from_weights(config: rules.Config) -> bool:
+def _starts_from_weights(config: Config) -> bool:
     return bool(config["Global"].get("pretrained_model") or config["Arch"].get("pretrained"))

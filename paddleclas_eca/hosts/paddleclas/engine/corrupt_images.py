@@ -14,16 +14,8 @@ from ....training.corrupt_images import DEFAULT_SHARE, IN_A_ROW, Source, Tally
 from ..locate import PaddleClas
 from .datasets import classes_with
 
-KEY = "Global.max_corrupt_images"
 # Seconds to wait for DataLoader workers.
 _TIME_TO_STOP = 5
-
-
-def max_share(settings: dict[str, Any]) -> float:
-    """The share of images that may be corrupt, by the section ``Global`` of a config."""
-    names = ("max_corrupt_images", "max_broken_images")  # the name in version 0.1
-    given = [settings[name] for name in names if settings.get(name) is not None]
-    return given[0] if given else DEFAULT_SHARE
 
 
 class CorruptImages:
@@ -48,7 +40,9 @@ class CorruptImages:
     @contextmanager
     def counted(self, engine: Any, settings: dict[str, Any]) -> Iterator[None]:
         """Build ``engine`` inside: its epochs and evaluations then report corrupt images."""
-        self._share, self._built = max_share(settings), []
+        share = settings.get("max_corrupt_images")
+        self._share = DEFAULT_SHARE if share is None else share
+        self._built = []
         yield
         for name, trained in (("train_epoch_func", True), ("eval_func", False)):
             tallies = [tally for tally in self._built if tally.source.trained == trained]
@@ -71,7 +65,7 @@ class CorruptImages:
                     name=getattr(part, "_cls_path", type(part).__name__),
                     file_of=lambda index, part=part: _file_of(part, index),
                     trained=self._section == "Train",
-                    option=KEY,
+                    option="Global.max_corrupt_images",
                 )
                 part._tally = Tally(len(part), self._share, source)
                 tallies.append(part._tally)

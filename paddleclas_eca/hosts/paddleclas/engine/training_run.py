@@ -29,9 +29,9 @@ from ....training.seeding import (
     seeded,
 )
 from ....training.signals import EXIT_CODE, StopRequest, StopTraining
+from ..config_check import check_checkpoint_files
 from ..locate import PaddleClas
 from ..session import run_folder
-from .checkpoints import check_checkpoint_files
 from .datasets import evaluation_loaders
 
 # The best metric that PaddleClas begins with.

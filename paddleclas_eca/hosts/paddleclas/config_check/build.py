@@ -1,0 +1,438 @@
+"""Errors that building a config's parts shows, with PaddleClas's own builders.
+
+What PaddleClas builds is right, and what it cannot build fails in the same way in training. The
+network is built without values for its parameters (``paddle.LazyGuard``), which takes up to a
+second. Building changes nothing in this process: see :func:`isolated`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import io
+import random
+import re
+import warnings
+from collections.abc import Collection, Iterator
+from typing import Any, Callable
+
+import numpy as np
+import paddle
+
+from ....configs import Config, section
+from ....errors import UserError, suggestion
+from ..locate import PaddleClas
+from .findings import Finding, error
+from .parts import (
+    INNER_NETWORKS,
+    Part,
+    entries,
+    losses_and_metrics,
+    named_parts,
+    networks,
+    optimizers,
+    transform_lists,
+    transforms,
+)
+from .schema import ignored
+
+# How many wrong options of one network are reported at once.
+_MOST_OPTIONS = 5
+# Keys of an Arch section that PaddleClas or its Engine reads, not the network.
+_OF_ANY_ARCH = {"name", "use_sync_bn", "use_ml_decoder", "is_rec", "class_num", "use_ssld"}
+_OF_ANY_ARCH |= {"infer_output_key", "infer_add_softmax", "infer_model_name", "pretrained"}
+_OF_REC_MODEL = {"Backbone", "BackboneStopLayer", "Neck", "Head", "head_feature_from"}
+# What PaddleClas takes out of a section before it builds the thing, and what it adds.
+_TAKEN_OUT = {
+    "dataset": {"name", "batch_transform_ops"},
+    "sampler": {"name", "shuffle"},
+    "loss": {"weight"},
+    "optimizer": {"name", "scope", "lr", "regularizer", "clip_norm"},
+    # A learning_rate beside the values of Piecewise is the matter of a rule.
+    "schedule": {"name", "learning_rate", "verbose"},
+    "step": {"name"},
+}
+_ADDED = {
+    "sampler": {"dataset", "data_source", "total_epochs"},
+    "operator": {"class_num"},
+    "optimizer": {"learning_rate"},
+    "schedule": {"epochs", "step_each_epoch"},
+}
+
+
+@contextlib.contextmanager
+def isolated(ppcls: PaddleClas) -> Iterator[None]:
+    """Build things without a trace in this process.
+
+    Automatic names of parameters, which checkpoints refer to, are counted apart, and so are the
+    names that networks give; random generators are set back; PaddleClas logs and prints nothing.
+    """
+    logger = ppcls.module("utils.logger")._logger
+    states = random.getstate(), np.random.get_state(), paddle.get_rng_state()
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        with paddle.utils.unique_name.guard(), contextlib.redirect_stdout(io.StringIO()):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+    finally:
+        logger.disabled = disabled
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        paddle.set_rng_state(states[2])
+
+
+class Built:
+    """What was built of a config, and what went wrong.
+
+    Attributes:
+        findings: the errors, and warnings of options that nothing reads.
+        network: the network, without values; None where it cannot be built.
+        transforms: by the key of their list, the transforms that images or batches go through;
+            missing where one of them cannot be built.
+    """
+
+    def __init__(self, ppcls: PaddleClas, config: Config, steps_per_epoch: int) -> None:
+        """Build all parts of a config for training.
+
+        Args:
+            ppcls: the PaddleClas that is to train.
+            config: a config that the rules have been applied to; it is not changed.
+            steps_per_epoch: how many steps the schedule takes in an epoch.
+        """
+        self.findings: list[Finding] = []
+        self.transforms: dict[str, list[Any]] = {}
+        self._ppcls = ppcls
+        self._config = copy.deepcopy(dict(config))
+        with isolated(ppcls):
+            self.network = self._build_network()
+            losses = self._build_losses_and_metrics()
+            self._build_optimizers(steps_per_epoch, losses)
+            self._build_data()
+            self._build_inference()
+
+    def _attempt(self, place: str, settings: Any, build: Callable[[], Any]) -> Any:
+        """What ``build`` returns; None after an error, which is kept."""
+        try:
+            return build()
+        except UnboundLocalError:
+            raise
+        except (Exception, SystemExit) as failure:
+            self.findings.append(explain(failure, place, settings))
+            return None
+
+    def _build_part(self, part: Part, build: Callable[[], Any]) -> Any:
+        """Like :meth:`_attempt`, for a part whose class shows which options it takes."""
+        kind = part.find(self._ppcls)
+        if kind is None:
+            return None  # reported as an unknown name
+        wrong = list(wrong_options(part, kind))
+        self.findings += wrong
+        if wrong:
+            return None
+        built = self._attempt(part.place, part.settings, build)
+        if built is not None and part.name != "OpSampler":  # which takes operators by name
+            known = {*_parameters(kind), *_TAKEN_OUT.get(part.kind, ())}
+            self.findings += ignored(part.place, part.settings, known)
+        return built
+
+    # The network.
+
+    def _build_network(self) -> Any:
+        sections = dict(networks(self._config))
+        if any(
+            not hasattr(self._ppcls.module("arch"), str(s.get("name"))) for s in sections.values()
+        ):
+            return None
+        config = copy.deepcopy(self._config)
+        config.pop("Slim", None)
+        given = copy.deepcopy(config["Arch"])
+        _without_weights(config["Arch"], self._ours())
+        weightless = config["Arch"] != given
+        # Where ECA is put behind named layers, one image goes through the network.
+        lazily = not any(s.get("insert_after") for s in sections.values())
+
+        def build() -> Any:
+            if lazily:
+                try:
+                    with paddle.LazyGuard():
+                        return builder(copy.deepcopy(config), "train")
+                except (UserError, TypeError):
+                    raise
+                except Exception:
+                    pass  # perhaps for want of values
+            return builder(copy.deepcopy(config), "train")
+
+        builder = self._ppcls.module("arch").build_model
+        try:
+            network = self._attempt("Arch", config["Arch"], build)
+        except UnboundLocalError:
+            if not weightless:
+                raise
+            return None  # some networks of PaddleClas cannot be built without weights
+        if network is not None:
+            self.findings += _ignored_by_network(self._ppcls, "Arch", self._config["Arch"], network)
+        else:
+            self._find_further_options(config["Arch"], build)
+        return network
+
+    def _find_further_options(self, arch: Config, build: Callable[[], Any]) -> None:
+        """Find further wrong options of a network, by leaving out those found so far."""
+        for _ in range(_MOST_OPTIONS):
+            place = self.findings[-1].place
+            key = place.removeprefix("Arch.")
+            if key not in arch or key in ("name", "models"):
+                return
+            del arch[key]
+            count = len(self.findings)
+            self._attempt("Arch", arch, build)
+            if len(self.findings) == count:
+                return
+            if not self.findings[-1].place.startswith("Arch."):
+                # Of what was left out.
+                del self.findings[-1]
+                return
+
+    def _ours(self) -> Collection[str]:
+        from ..networks import factories
+
+        return factories()
+
+    # What trains it.
+
+    def _build_losses_and_metrics(self) -> list[Any]:
+        builders = {
+            "loss": self._ppcls.module("loss").build_loss,
+            "metric": self._ppcls.module("metric").build_metrics,
+        }
+        built = []
+        for part in losses_and_metrics(self._config, "train"):
+            entry = [{part.name: part.settings}]
+            if part.kind == "loss" and not isinstance(part.settings, dict):
+                self.findings.append(error(part.place, f"{part.settings!r} is not a section"))
+                continue
+            if part.kind == "loss" and "weight" not in part.settings:
+                self.findings.append(error(f"{part.place}.weight", "PaddleClas needs it. Set it"))
+                continue
+            thing = self._build_part(part, lambda part=part, e=entry: builders[part.kind](e))
+            if part.kind == "loss" and part.place.startswith("Loss.Train") and thing is not None:
+                built.append(thing)
+        return built
+
+    def _build_optimizers(self, steps_per_epoch: int, losses: list[Any]) -> None:
+        package = self._ppcls.module("optimizer")
+        epochs = self._config["Global"].get("epochs") or 1
+        models = [self.network, *losses]
+        for part in optimizers(self._config):
+            given = copy.deepcopy(part.settings)
+            if part.kind == "schedule":
+                self._build_part(
+                    part,
+                    lambda given=given: package.build_lr_scheduler(given, epochs, steps_per_epoch),
+                )
+                continue
+            if not isinstance(given, dict):
+                continue
+            # Its schedule is a part of its own.
+            given["lr"] = {"learning_rate": 0.1}
+            regularizer = given.get("regularizer")
+            name = section(regularizer, "name")
+            if regularizer is not None and name not in ("L1", "L2"):
+                self.findings.append(
+                    error(
+                        f"{part.place}.regularizer.name",
+                        f"Paddle has no regularizer {name!r}: it is L1 or L2",
+                    )
+                )
+                continue
+            if self.network is None:
+                kind = part.find(self._ppcls)
+                self.findings += wrong_options(part, kind) if kind else ()
+                continue
+            if "scope" in given:
+                given = [{part.name: given}]
+            self._build_part(
+                part, lambda given=given: package.build_optimizer(given, epochs, 1, models)
+            )
+
+    # Data.
+
+    def _build_data(self) -> None:
+        for part in named_parts(self._config, "train"):
+            if part.kind in ("dataset", "sampler") and part.name is not None:
+                kind = part.find(self._ppcls)
+                if kind is not None:
+                    self.findings += wrong_options(part, kind)
+        if self._config["Global"].get("use_dali"):
+            return  # it builds pipelines of its own of them
+        for place, listed in transform_lists(self._config):
+            self._build_transforms(place, listed)
+
+    def _build_transforms(self, place: str, listed: Any) -> None:
+        create = self._ppcls.module("data").create_operators
+        if not place.endswith("batch_transform_ops") and place != "Infer.transforms":
+            common = self._ppcls.module("data.dataloader.common_dataset")
+            create = common.create_operators
+        class_num = self._config["Arch"].get("class_num", self._config["Global"].get("class_num"))
+        options = [class_num] if len(inspect.signature(create).parameters) > 1 else []
+        built = []
+        for part in transforms(place, listed):
+            if part.key.endswith(".OpSampler") or ".RandomApply." in part.key:
+                continue  # built by the one that chooses from them
+            entry = [{part.name: copy.deepcopy(part.settings)}]
+            built.append(self._build_part(part, lambda entry=entry: create(entry, *options)))
+        if all(operators is not None for operators in built):
+            self.transforms[place] = [operator for operators in built for operator in operators]
+
+    def _build_inference(self) -> None:
+        given = section(self._config, "Infer")
+        if not given:
+            return
+        if not given.get("transforms"):
+            self.findings.append(
+                error(
+                    "Infer.transforms",
+                    "the config does not say how images are prepared for predictions. Set them as "
+                    "in DataLoader.Eval, with ToCHWImage at the end; or remove the section Infer",
+                )
+            )
+        post = given.get("PostProcess")
+        if not isinstance(post, dict) or not post.get("name"):
+            self.findings.append(
+                error(
+                    "Infer.PostProcess.name",
+                    "the config does not say what becomes of predictions. Set it, such as to Topk; "
+                    "or remove the section Infer",
+                )
+            )
+            return
+        part = Part(
+            "Infer.PostProcess.name",
+            "Infer.PostProcess",
+            post["name"],
+            "data.postprocess",
+            "step",
+            post,
+        )
+        build = self._ppcls.module("data.postprocess").build_postprocess
+        if "func" in post:
+            self._attempt(part.place, post, lambda: build(post))
+        else:
+            self._build_part(part, lambda: build(post))
+
+
+def _without_weights(part: Any, ours: Collection[str]) -> None:
+    """Have no network of a section load or download weights; whether files exist is a rule."""
+    if isinstance(part, dict):
+        # True is an error of the networks that have no published weights, and loads nothing.
+        if part.get("pretrained") and not (part["pretrained"] is True and part.get("name") in ours):
+            part["pretrained"] = False
+        part.pop("pretrained_list", None)
+    if isinstance(part, (dict, list)):
+        for value in part.values() if isinstance(part, dict) else part:
+            _without_weights(value, ours)
+
+
+def _parameters(kind: type) -> set[str]:
+    """The options that a class and its bases name."""
+    return {
+        parameter.name
+        for base in kind.__mro__
+        if "__init__" in vars(base) and base is not object
+        for parameter in inspect.signature(base.__init__).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+
+
+def _signature(kind: type) -> tuple[dict[str, inspect.Parameter], bool]:
+    """The options of a class by name, and whether it takes any others."""
+    parameters = inspect.signature(kind).parameters
+    named = {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    return named, any(p.kind == p.VAR_KEYWORD for p in parameters.values())
+
+
+def wrong_options(part: Part, kind: type) -> Iterator[Finding]:
+    """Options of a part that its class does not take, and those that it needs."""
+    given = {} if part.settings is None else part.settings
+    if not isinstance(given, dict):
+        yield error(
+            part.place, f"{given!r} is not a section; it takes `key: value` lines, indented"
+        )
+        return
+    named, open_ended = _signature(kind)
+    taken, added = _TAKEN_OUT.get(part.kind, set()), _ADDED.get(part.kind, set())
+    for name, parameter in named.items():
+        if parameter.default is parameter.empty and name not in {*given, *added}:
+            yield error(f"{part.place}.{name}", f"{kind.__name__} needs {name!r}. Set it")
+    valid = {*named, *taken}
+    for key in given if not open_ended else ():
+        if key not in valid:
+            meant = suggestion(str(key), valid)
+            yield error(f"{part.place}.{key}", f"{kind.__name__} has no option {key!r}{meant}")
+
+
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
+
+
+def explain(failure: BaseException, place: str, settings: Any) -> Finding:
+    """An error of building a section, at the key that its message names."""
+    message = " ".join(str(failure).split()) or type(failure).__name__
+    if isinstance(failure, UserError):
+        found = Finding.of(failure, place)
+        return found if found.place != place else error(_key_of(message, place, settings), message)
+    where = _key_of(message, place, settings)
+    if len(message) > 400:
+        message = f"{message[:400]}..."
+    unexpected = _UNEXPECTED.search(message)
+    if unexpected:
+        return error(where, f"PaddleClas takes no option {unexpected[1]!r} here: {message}")
+    return error(where, f"PaddleClas cannot build it: {type(failure).__name__}: {message}")
+
+
+def _key_of(message: str, place: str, settings: Any) -> str:
+    """The key of a section, or of one in it, that a message names: one in quotes before others."""
+    keys: dict[str, str] = {}
+    for where, key in _walk(place, settings):
+        keys.setdefault(key, where)
+    words = re.findall(r"'(\w+)'", message) + re.findall(r"\w+", message)
+    return next((keys[word] for word in words if word in keys), place)
+
+
+def _walk(place: str, part: Any) -> Iterator[tuple[str, str]]:
+    """(full key, last key) of a section and of those in it."""
+    if not isinstance(part, (dict, list)):
+        return
+    nested = []
+    for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+        where = f"{place}.{key}"
+        if len(str(key)) > 1 and key not in ("name", "class_num"):
+            yield where, str(key)
+        nested.append((where, value))
+    for where, value in nested:
+        yield from _walk(where, value)
+
+
+def _ignored_by_network(
+    ppcls: PaddleClas, place: str, given: Any, network: Any
+) -> Iterator[Finding]:
+    """Options of a network, and of those that it is made of, that nothing reads."""
+    name = given["name"]
+    if name == "RecModel":
+        yield from ignored(place, given, _OF_ANY_ARCH | _OF_REC_MODEL)
+        yield from _ignored_by_network(
+            ppcls, f"{place}.Backbone", given["Backbone"], network.backbone
+        )
+        return
+    factory = getattr(ppcls.module("arch"), name)
+    known = set(inspect.signature(factory).parameters) | _parameters(type(network))
+    yield from ignored(place, given, known | _OF_ANY_ARCH)
+    inner = INNER_NETWORKS.get(name)
+    if inner:
+        yield from _ignored_by_network(ppcls, f"{place}.{inner}", given[inner], network)
+    for index, (key, role, one) in enumerate(entries(f"{place}.models", given.get("models"))):
+        yield from _ignored_by_network(ppcls, f"{key}.{role}", one, network.model_list[index])

@@ -1,0 +1,141 @@
+"""All that is wrong with a config and its data, found before a run builds anything."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import paddle
+
+from ....configs import Config, section
+from ....data.label_lists import drop_kept_lists
+from ....errors import UserError
+from ..locate import PaddleClas
+from .build import Built
+from .data import check_data
+from .findings import ERROR, Finding, error, table
+from .rates import disproportionate_rate
+from .rules import apply_rules, pretrained
+from .schema import unknown_keys
+
+SWITCH = "preflight"
+
+
+def is_wanted(config: Config) -> bool:
+    """Whether ``Global.preflight`` leaves the check before a training run on."""
+    return section(config, "Global", SWITCH) not in (False, "False")
+
+
+def inspect_run(ppcls: PaddleClas, config: Config, processes: int) -> list[Finding]:
+    """What is wrong with a config for training, and with the data and paths that it names.
+
+    Args:
+        ppcls: the PaddleClas that is to run it.
+        config: a complete config; it is not changed.
+        processes: how many processes are to train, on all machines.
+
+    Returns:
+        Errors first, each once.
+    """
+    return _inspect(ppcls, copy.deepcopy(config), processes, keep_lists=False)
+
+
+def check_run(ppcls: PaddleClas, config: Config) -> list[Finding]:
+    """The warnings of a training run of this process and the others.
+
+    Args:
+        ppcls: the PaddleClas that is to run it.
+        config: a complete config; it is rewritten as
+            :func:`~paddleclas_eca.hosts.paddleclas.config_check.check_config` does.
+
+    Raises:
+        UserError: there are errors; the message reports all of them, several in a table.
+    """
+    found = _inspect(ppcls, config, paddle.distributed.get_world_size(), keep_lists=True)
+    errors = [finding for finding in found if finding.severity == ERROR]
+    if errors:
+        drop_kept_lists()
+    if len(errors) == 1:
+        raise UserError(str(errors[0]))
+    if errors:
+        raise UserError(f"{len(errors)} errors before the run\n{table(errors, sys.stderr)}")
+    return found
+
+
+def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool) -> list[Finding]:
+    # As it was given: rules remove what is switched off.
+    unknown = list(unknown_keys(config))
+    built: list[Built] = []
+
+    def build() -> Iterator[Finding]:
+        built.append(Built(ppcls, config, _steps_per_epoch(config, processes)))
+        yield from built[0].findings
+
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: apply_rules(ppcls, config, "train"),
+        build,
+        lambda: check_data(ppcls, config, built[0] if built else None, keep_lists),
+        lambda: disproportionate_rate(config, processes),
+        lambda: _missing_weights(config),
+        lambda: _unwritable_output(config),
+    ]
+    found: dict[Finding, None] = {}
+    for check in checks:
+        try:
+            for finding in check():
+                found[finding] = None
+        except UserError as wrong:
+            found[Finding.of(wrong, "config")] = None
+    found.update(dict.fromkeys(unknown))
+    return sorted(found, key=lambda finding: finding.severity != ERROR)
+
+
+def _steps_per_epoch(config: Config, processes: int) -> int:
+    """About how many steps an epoch has, which schedules are built with."""
+    train = section(config, "DataLoader", "Train")
+    batch = section(train, "sampler", "batch_size") or 1
+    listed = section(train, "dataset", "cls_label_path")
+    try:
+        # The length of a line is enough: schedules only want a number that is not 0.
+        images = Path(listed).stat().st_size / 32
+    except (OSError, TypeError, ValueError):
+        return 1000
+    return max(1, math.ceil(images / (batch * processes)))
+
+
+def _missing_weights(config: Config) -> Iterator[Finding]:
+    named = {"Global.pretrained_model": config["Global"].get("pretrained_model")}
+    for key, path in {**named, **pretrained(config["Arch"])}.items():
+        if not isinstance(path, str) or path.startswith(("http://", "https://")):
+            continue
+        file = Path(f"{path.removesuffix('.pdparams')}.pdparams")
+        if not file.is_file():
+            yield error(
+                key,
+                f"{file} does not exist. Give the path of a .pdparams file, with or without the "
+                f"suffix",
+            )
+
+
+def _unwritable_output(config: Config) -> Iterator[Finding]:
+    given = config["Global"].get("output_dir")
+    if not isinstance(given, str):
+        return
+    directory = Path(given).absolute()
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    try:
+        # Root may write where the permissions say no, and nobody where the disk is read-only.
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as failure:
+        yield error(
+            "Global.output_dir",
+            f"{given} cannot be written to: {directory}: {failure.strerror}. Set another with "
+            f"-o Global.output_dir=PATH",
+        )
