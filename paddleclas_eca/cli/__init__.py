@@ -11,7 +11,6 @@ from .. import __version__
 from ..errors import UserError
 from . import (
     attention,
-    benchmark,
     check,
     convert,
     doctor,
@@ -32,7 +31,6 @@ COMMANDS: list[Command] = [
     summary.COMMAND,
     plot.COMMAND,
     attention.COMMAND,
-    benchmark.COMMAND,
     doctor.COMMAND,
 ]
 
