@@ -1,11 +1,11 @@
-"""How much of a training step is the exchange of gradients, for the processes of a launcher.
+"""Measure the share of the exchange of gradients in a training step of several processes.
 
     python -m paddle.distributed.launch --nproc_per_node 2 benchmarks/communication.py
 
-Steps with the exchange and without it (``DataParallel.no_sync``) take turns in one run. Rank 0
-prints images per second of all processes, and the median and quartiles of the share of the
-exchange, compared within each round. Without the launcher it measures one process alone, which
-is what `scaling.py` takes as ``--step-seconds``.
+Steps with the exchange and without it (``DataParallel.no_sync``) are interleaved in one run. Rank
+0 prints images per second of all processes, and the median and quartiles of the share of the
+exchange, compared within each round. Without the launcher it measures one process alone:
+``--step-seconds`` of ``scaling.py``.
 """
 
 from __future__ import annotations
@@ -13,38 +13,35 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from interleaved import positive_int
+from interleaved.measure import Spread, spread
+from interleaved.worker import Case
+from paddle_worker import seconds_on, training_step
 
-from paddleclas_eca.benchmark.measure import Spread, spread
-from paddleclas_eca.benchmark.paddle_worker import seconds_on, training_step
-from paddleclas_eca.benchmark.workers import Case
-from paddleclas_eca.cli import report_errors
-from paddleclas_eca.errors import check_positive_int
+from paddleclas_eca.errors import UserError
+from paddleclas_eca.models import MODELS, check_model
 from paddleclas_eca.runtime import check_device, check_paddle, threads, tune_cpu
 
 
-def parse() -> argparse.Namespace:
-    """The options."""
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="ECA_ResNet50")
-    parser.add_argument("--batch-size", type=int, default=8, help="of each process (default: 8)")
-    parser.add_argument("--image-size", type=int, default=224, help="pixels (default: 224)")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    return parser.parse_args()
+    add = parser.add_argument
+    add("--model", default="ECA_ResNet50")
+    add("--batch-size", type=positive_int, default=8, help="of each process (default: 8)")
+    add("--image-size", type=positive_int, default=224, help="pixels (default: 224)")
+    add("--rounds", type=positive_int, default=9)
+    add("--device", choices=("cpu", "gpu"), default="cpu")
+    return parser
 
 
 def measure(args: argparse.Namespace) -> tuple[list[float], list[float]]:
     """Seconds per step with and without the exchange of gradients, one of each per round."""
     import paddle
 
-    from paddleclas_eca import create_model
-
     paddle.seed(0)
-    network = create_model(args.model)
+    network = MODELS[args.model]()
     parallel = paddle.distributed.get_world_size() > 1
     if parallel:
         paddle.distributed.init_parallel_env()
@@ -55,8 +52,8 @@ def measure(args: argparse.Namespace) -> tuple[list[float], list[float]]:
     def run_step(exchange: bool) -> float:
         if parallel:
             paddle.distributed.barrier()
-        alone = parallel and not exchange
-        with network.no_sync() if alone else contextlib.nullcontext():
+        without = parallel and not exchange
+        with network.no_sync() if without else contextlib.nullcontext():
             return timed(step, 1)
 
     for exchange in (True, False):  # warm up
@@ -68,33 +65,35 @@ def measure(args: argparse.Namespace) -> tuple[list[float], list[float]]:
     return seconds[True], seconds[False]
 
 
-def _told(values: Spread, form: str) -> str:
+def _format(values: Spread, form: str) -> str:
     lower, median, upper = (format(value, form) for value in values)
     return f"{median} (quartiles {lower} to {upper})"
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure, and tell on rank 0."""
-    for option in ("batch_size", "image_size", "rounds"):
-        check_positive_int(f"--{option.replace('_', '-')}", getattr(args, option))
+def main() -> None:
+    """Measure, and print the figures on rank 0."""
+    args = make_parser().parse_args()
+    check_model(args.model)
     if args.device == "cpu":
         tune_cpu(keep_memory=True)
     check_paddle()
     check_device(args.device, "--device", "--device cpu")
     import paddle
 
-    whole, alone = measure(args)
-    processes: Any = paddle.distributed.get_world_size()
+    exchanged, alone = measure(args)
+    processes = paddle.distributed.get_world_size()
     if paddle.distributed.get_rank() == 0:
-        images = [processes * args.batch_size / seconds for seconds in whole]
+        images = [processes * args.batch_size / seconds for seconds in exchanged]
         print(f"{args.model}, {processes} x batch {args.batch_size}, {threads()} threads each")
-        print(f"seconds per step: {_told(spread(whole), '.3f')}")
-        print(f"images/s of all processes: {_told(spread(images), '.2f')}")
+        print(f"seconds per step: {_format(spread(exchanged), '.3f')}")
+        print(f"images/s of all processes: {_format(spread(images), '.2f')}")
         if processes > 1:
-            share = spread([1 - less / more for less, more in zip(alone, whole)])
-            print(f"share of the exchange of gradients: {_told(share, '.1%')}")
-    return 0
+            share = spread([1 - less / more for less, more in zip(alone, exchanged)])
+            print(f"share of the exchange of gradients: {_format(share, '.1%')}")
 
 
 if __name__ == "__main__":
-    sys.exit(report_errors(lambda: run(parse())))
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

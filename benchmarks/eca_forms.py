@@ -1,8 +1,8 @@
-"""ECA in other forms of the same mathematics, to be measured beside ``paddleclas_eca.ECALayer``.
+"""ECA in other forms of the same mathematics, measured beside ``paddleclas_eca.ECALayer``.
 
-These are the steps that led to the form of that layer, and those that were dropped;
-docs/performance.md has what each one gained. All return the same scores
-(tests/benchmarks/test_forms.py). They are for NCHW. ``forms_worker.py`` serves them.
+The forms are candidates of ``run.py``, such as ``ECA_ResNet50:pool``. They are the steps that led
+to the form of that layer, and those that were dropped; docs/evidence/performance.md has what each
+one gained. All return the same scores (tests/benchmarks/test_candidates.py). They take NCHW only.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import paddle
 from paddle import nn
 from paddle.nn import functional as F
 
-from paddleclas_eca import create_model
 from paddleclas_eca.attention import ECALayer
 from paddleclas_eca.errors import UserError
+from paddleclas_eca.models import MODELS
 from paddleclas_eca.models.resnet import Bottleneck
 
 
@@ -55,33 +55,28 @@ def _batched_product(x: paddle.Tensor, scale: paddle.Tensor) -> paddle.Tensor:
     return paddle.bmm(scale.reshape([-1, 1, 1]), rows).reshape(x.shape)
 
 
-# How the mean is taken, the convolution done, and the input scaled.
-FORMS: dict[str, tuple[Callable, Callable, Callable]] = {
-    "mean": (_mean, _conv1d, _broadcast),
-    "flat_mean": (_flat_mean, _conv1d, _broadcast),
-    "pool": (_pool, _conv1d, _broadcast),
-    "pool_conv2d": (_pool, _conv2d, _broadcast),
-    "product": (_product, _conv1d, _broadcast),
-    "products": (_product, _conv1d, _batched_product),
-}
-EARLY = "early"
+def _form(squeeze: Callable, convolve: Callable, scale: Callable) -> type[ECALayer]:
+    class Form(ECALayer):
+        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+            return scale(x, F.sigmoid(convolve(self, squeeze(x))))
+
+    return Form
 
 
-class _Form(ECALayer):
-    """ECA in one of FORMS."""
-
-    form: tuple[Callable, Callable, Callable]
+class _Reproduction(ECALayer):
+    """The operations of the authors' PyTorch code, put into Paddle one by one."""
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        squeeze, convolve, scale = self.form
-        return scale(x, F.sigmoid(convolve(self, squeeze(x))))
+        y = F.adaptive_avg_pool2d(x, 1)
+        y = self.conv(y.squeeze(-1).transpose([0, 2, 1])).transpose([0, 2, 1]).unsqueeze(-1)
+        return paddle.multiply(x, F.sigmoid(y).expand_as(x))
 
 
 class _EarlyBottleneck(Bottleneck):
-    """A bottleneck whose squeeze is taken before its last convolution, in evaluation.
+    """A bottleneck that squeezes before its last convolution, for evaluation.
 
-    A 1x1 convolution and its BatchNorm are affine in each pixel, so the mean of what they make of
-    ``h`` is what they make of the mean of ``h``, which has a quarter of the channels.
+    A 1x1 convolution and its BatchNorm are affine in each pixel, so the mean of their output for
+    ``h`` is their output for the mean of ``h``, which has a quarter of the channels.
     """
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -92,29 +87,39 @@ class _EarlyBottleneck(Bottleneck):
         return self.relu(_broadcast(self.conv2(hidden), scale) + short)
 
 
+# Classes that take the place of the layer, or of the block around it. The functions compute the
+# mean over H and W, the convolution and the scaling.
+FORMS: dict[str, type[nn.Layer]] = {
+    "mean": _form(_mean, _conv1d, _broadcast),
+    "flat_mean": _form(_flat_mean, _conv1d, _broadcast),
+    "pool": _form(_pool, _conv1d, _broadcast),
+    "pool_conv2d": _form(_pool, _conv2d, _broadcast),
+    "product": _form(_product, _conv1d, _broadcast),
+    "products": _form(_product, _conv1d, _batched_product),
+    "early": _EarlyBottleneck,
+    "reproduction": _Reproduction,
+}
+
+
 def build(model: str, form: str, layout: str = "NCHW", **options: Any) -> nn.Layer:
-    """A model of ours with ECA in another form.
+    """Build a model of ours with ECA in one of :data:`FORMS`.
 
     Args:
         model: its name.
-        form: one of FORMS, or ``"early"`` for models with bottlenecks, in evaluation.
+        form: ``"early"`` is for models with bottlenecks, in evaluation.
         layout: of the case.
         **options: of the model.
 
     Raises:
-        UserError: there is no such model, or not in this form or layout.
+        UserError: the model has not this form, or not in this layout.
     """
     if layout != "NCHW":
-        raise UserError(f"{form} is for NCHW")
-    if form not in (*FORMS, EARLY):
-        raise UserError(f"there is no form {form!r} (forms: {', '.join((*FORMS, EARLY))})")
-    network = create_model(model, **options)
-    kind = type(form, (_Form,), {"form": FORMS.get(form)})
+        raise UserError(f"{model}:{form} cannot be built with data_format {layout}")
+    network = MODELS[model](**options)
+    kind = FORMS[form]
     for block in network.blocks:
-        if form != EARLY:
-            block.attention.__class__ = kind
-        elif isinstance(block, Bottleneck):
-            block.__class__ = _EarlyBottleneck
-        else:
-            raise UserError(f"{model} has no bottlenecks, which {EARLY} is for")
+        layer = block if issubclass(kind, Bottleneck) else block.attention
+        if not isinstance(layer, kind.__base__):
+            raise UserError(f"{model}:{form} cannot be built: {model} has no bottlenecks")
+        layer.__class__ = kind
     return network

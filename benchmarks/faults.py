@@ -2,10 +2,10 @@
 
     python benchmarks/faults.py --kills 30
 
-Each kill is SIGKILL, at a random moment: to the launcher and all it has started, as when a
-machine loses power, or to one of the two processes. Every other kill waits until a checkpoint
-is being written. The job is then started anew with Global.checkpoints=auto. When all kills are
-done it trains to its end, and its weights are compared with those of a run that nobody killed.
+Each kill is a SIGKILL at a random moment: of the launcher and all its processes, as when a machine
+loses power, or of one of the two processes. Every other kill waits until a checkpoint is being
+written. The job then starts again with Global.checkpoints=auto. After the last kill it trains to
+its end, and its weights are compared with those of a run without kills.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ END_TIMEOUT = 60
 
 @dataclass
 class Kill:
-    """One kill, and what became of it.
+    """One kill, and its effect.
 
     Attributes:
         victim: ``"job"`` or ``"process"``.
         saving: whether a checkpoint was being written.
-        reported: epochs of the newest checkpoint that the log had told of.
-        training: the epoch that was being trained.
-        resumed: epochs of the checkpoint that the next start took.
-        ended_after: seconds in which the launcher ended the job, where one process was killed.
+        reported: epochs of the newest checkpoint in the log.
+        training: the epoch in training.
+        resumed: epochs of the checkpoint that the next start resumed from.
+        ended_after: seconds until the launcher ended the job, where one process was killed.
         exit_code: of the launcher, there.
     """
 
@@ -73,12 +73,12 @@ class Campaign:
 
     @property
     def lost(self) -> int:
-        """Checkpoints that the log had told of, and that were not resumed from."""
+        """Number of checkpoints in the log that were not resumed from."""
         return sum(kill.resumed < kill.reported for kill in self.kills)
 
     @property
     def repeated(self) -> int:
-        """Epochs that were trained again, for a part at least."""
+        """Number of epochs that were trained again, at least in part."""
         return sum(max(0, kill.training - kill.resumed) for kill in self.kills)
 
     def table(self) -> str:
@@ -137,11 +137,11 @@ class Job:
         )
 
     def text(self) -> str:
-        """What the first process has logged."""
+        """The log of the first process."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def family(self) -> list[int]:
-        """Process ids of the launcher and of all that it has started, in order of descent."""
+        """Process ids of the launcher and all its descendants, parents first."""
         parents: dict[int, list[int]] = {}
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -159,11 +159,11 @@ class Job:
                 os.kill(pid, signal.SIGKILL)
 
     def is_saving(self) -> bool:
-        """Whether a checkpoint is being written at this moment."""
+        """Whether a checkpoint is being written now."""
         return any(self.output.glob("**/.saving-*")) or any(self.output.glob("**/.*.ready"))
 
-    def trained(self, steps: int) -> None:
-        """Wait until this start of the job has trained so many steps.
+    def wait_for_steps(self, steps: int) -> None:
+        """Wait until the job has trained so many steps since its start.
 
         Raises:
             RuntimeError: the job ended, or took too long.
@@ -177,7 +177,7 @@ class Job:
 
 @contextlib.contextmanager
 def running(*args: object) -> Iterator[Job]:
-    """A job, which is ended in any case."""
+    """A job that is killed at the end in any case."""
     job = Job(*args)
     try:
         yield job
@@ -187,7 +187,7 @@ def running(*args: object) -> Iterator[Job]:
 
 
 def saved_epochs(text: str, before: int) -> int:
-    """Epochs of the newest checkpoint that a log tells of, or ``before``."""
+    """Epochs of the newest checkpoint in a log, or ``before``."""
     epoch, saved = before, before
     for line in text.splitlines():
         if match := re.search(r"\[Train\]\[Epoch (\d+)/\d+\]\[Avg\]", line):
@@ -199,9 +199,9 @@ def saved_epochs(text: str, before: int) -> int:
 
 def kill_once(job: Job, victim: str, while_saving: bool, dice: random.Random) -> Kill:
     """Kill a job, or one process of it, at a random moment after its first step."""
-    job.trained(1 + dice.randrange(2 * STEPS_PER_EPOCH))
+    job.wait_for_steps(1 + dice.randrange(2 * STEPS_PER_EPOCH))
     time.sleep(dice.uniform(0, 0.5))
-    # Found before, since a save takes some hundredths of a second.
+    # Before the wait: a save takes some hundredths of a second only.
     family = job.family()
     ranks = family[1 : 1 + PROCESSES]
     victims = family if victim == "job" else [dice.choice(ranks)]
@@ -225,12 +225,12 @@ def kill_once(job: Job, victim: str, while_saving: bool, dice: random.Random) ->
 
 
 def weights_of(output: Path) -> str:
-    """Digest of the weights that a run has ended with."""
+    """Digest of the last weights of a run."""
     return hashlib.sha256(next(output.rglob("latest.pdparams")).read_bytes()).hexdigest()
 
 
 def run_campaign(folder: Path, data: Path, kills: int, seed: int, compare: bool) -> Campaign:
-    """Kill a run in ``folder`` so many times, and then let it end.
+    """Kill a run in ``folder`` so many times, then let it end.
 
     Raises:
         RuntimeError: a start did not train, or the run did not end well.
@@ -264,7 +264,7 @@ def run_campaign(folder: Path, data: Path, kills: int, seed: int, compare: bool)
 
 
 def prepare(folder: Path) -> Path:
-    """Make the digits, and lists of few of them."""
+    """Write the digits, and short lists of them."""
     from paddleclas_eca.data import prepare_digits
 
     data = folder / "digits"
@@ -276,12 +276,17 @@ def prepare(folder: Path) -> Path:
     return data
 
 
-def main() -> int:
-    """Run the campaign that the command line asks for; 1 if anything was lost."""
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=30, help="how many (30)")
+    parser.add_argument("--kills", type=int, default=30, help="number of kills (30)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and victims (0)")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    """Run the campaign; exit code 1 if anything was lost."""
+    args = make_parser().parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         campaign = run_campaign(folder, prepare(folder), args.kills, args.seed, compare=True)

@@ -1,27 +1,24 @@
 #!/usr/bin/env bash
-# Make the measurements of docs/performance.md anew, on a CPU: an hour or more on two cores.
-#   bash benchmarks/performance.sh FOLDER [PART...]    in the environment of tools/setup_env.sh
-# PARTs are inference_steps, training_steps, memory, resnet50, mobilenet_v2; all without any.
-# Each network takes ROUNDS turns (default: 11).
-# PyTorch is measured, too, where TORCH_PYTHON (default: the same Python) has it.
+# Repeat the measurements of docs/evidence/performance.md on a CPU: an hour or more on two cores.
+#   bash benchmarks/performance.sh DIRECTORY [PART...]    in the environment of tools/setup_env.sh
+# PARTs are inference_steps, training_steps, memory, resnet50, mobilenet_v2 (default: all).
+# ROUNDS sets the measurements of each network (default: 11). PyTorch is measured where
+# TORCH_PYTHON (default: the same Python) has it.
 set -euo pipefail
-output=$(realpath -m "${1:?give a folder for the results}")
+output=$(realpath -m "${1:?give a directory for the results}")
 shift
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PWD/.venv/bin:$PATH"
 torch_python=${TORCH_PYTHON:-python}
 
-benchmark() { # FOLDER WORDS...
-  paddleclas-eca benchmark "${@:2}" --rounds "${ROUNDS:-11}" --output "$output/$1"
+benchmark() { # DIRECTORY WORDS...
+  python benchmarks/run.py "${@:2}" --rounds "${ROUNDS:-11}" --output "$output/$1"
 }
 
-# Against other ways to compute the same.
-forms() { # FOLDER MODEL MODE BATCH FORM...
-  local workers=() form
-  for form in "${@:5}"; do
-    workers+=(--worker "$form=python benchmarks/forms_worker.py $2 $form")
-  done
-  benchmark "$1" "$2:none" "$2" "${workers[@]}" --modes "$3" --batch-sizes "$4"
+# Against other forms of the layer.
+forms() { # DIRECTORY MODEL MODE BATCH FORM...
+  local forms=("${@:5}")
+  benchmark "$1" "$2:none" "$2" "${forms[@]/#/$2:}" --modes "$3" --batch-sizes "$4"
 }
 
 inference_steps() {
@@ -36,11 +33,10 @@ training_steps() {
   forms training_steps_resnet50 ECA_ResNet50 train 8 "${forms[@]}"
 }
 
-# Against processes whose freed memory goes back to the system. Any setting of the allocator keeps
-# the tools from making theirs; this one is glibc's default.
+# Against processes whose freed memory goes back to the system. Any setting of the allocator
+# overrides ours; this one is glibc's default.
 memory() {
-  local returned="env GLIBC_TUNABLES=glibc.malloc.perturb=0"
-  returned+=" python -m paddleclas_eca.benchmark.paddle_worker"
+  local returned="env GLIBC_TUNABLES=glibc.malloc.perturb=0 python benchmarks/paddle_worker.py"
   local model
   for model in ECA_MobileNetV2 ECA_ResNet50; do
     benchmark "memory_$model" "$model:none" "$model" --modes train --batch-sizes 8 \
@@ -49,7 +45,7 @@ memory() {
   done
 }
 
-# Against the model without attention and its relatives.
+# Against the model without attention, with SE, and in PaddleClas and PyTorch.
 compare() { # MODEL NETWORK...
   local model=$1 torch=() networks=("$1:none" "$1" "$1:SE" "$1:reproduction" "${@:2}")
   if "$torch_python" -c 'import torch' 2>/dev/null; then

@@ -1,4 +1,4 @@
-r"""Predict what 2, 8, 64 or 512 GPUs give, from the measured time of a step on one.
+r"""Predict the throughput of 2, 8, 64 or 512 GPUs from the measured time of a step on one.
 
     python benchmarks/scaling.py --step-seconds 0.35 --batch-size 256 \
         --intra-gbps 1600 --inter-gbps 100
@@ -9,18 +9,18 @@ inputs and the table.
 
 What is assumed:
 
-- One ring leads over all processes, and its slowest link sets its pace. Up to --per-machine
+- One ring connects all processes, and its slowest link sets its pace. Up to --per-machine
   processes that is the link within a machine. Beyond that the ring enters and leaves each machine
   once, so that the machine's network link carries the ring's traffic once, however many processes
   share it.
 - Each bucket of gradients is an all-reduce of its own, and pays the latency of every ring step.
-- Gradients are ready evenly over the backward pass, so that all-reduces run behind it; only the
-  last bucket cannot, which holds the first layers' gradients.
+- Gradients are ready evenly over the backward pass, so that all-reduces overlap with it; only the
+  last bucket, which holds the first layers' gradients, does not.
 - Nothing else slows a step: no process waits for a slower one or for its data, all-reduces take
-  none of the GPU's time from the backward pass, and no other traffic is on the links. Real runs
-  have some of each, and are slower by it.
-- It is a ring, and each of its steps has the same latency. NCCL may take trees where there are
-  hundreds of processes, whose latency grows with the logarithm of their number only.
+  no time of the GPU from the backward pass, and no other traffic is on the links. Real runs have
+  some of each, and are slower.
+- Each step of the ring has the same latency. NCCL may use trees for hundreds of processes, whose
+  latency grows only with the logarithm of their number.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PROCESSES = [1, 2, 8, 64, 512]
 MEBIBYTE = 2**20
 # last_comm_buffer_size of Paddle's DataParallel, which PaddleClas leaves at its default.
 LAST_BUCKET_BYTES = 1 * MEBIBYTE
-# Python's whole numbers have no end, and floats do.
+# Python's integers have no bound, and floats have one.
 LARGEST = 10**12
 
 FORMULAS = """\
@@ -54,20 +54,20 @@ SOURCE = (
 
 @dataclass(frozen=True)
 class Setup:
-    """What was measured or is known of a training run and its machines.
+    """A training run and its machines.
 
     Attributes:
-        step_seconds: time of a step of one process alone, in seconds.
-        batch_size: images that each process takes in a step.
+        step_seconds: measured time of a step of one process alone, in seconds.
+        batch_size: images per process and step.
         intra_bandwidth: of the link of a process within a machine, in bytes per second.
         inter_bandwidth: of the network link of a machine, in bytes per second.
-        parameters: how many values are trained; those of ECA_ResNet50 by default.
-        gradient_bytes: bytes of the gradient of one of them.
+        parameters: number of trained values; those of ECA_ResNet50 by default.
+        gradient_bytes: bytes of the gradient of one value.
         per_machine: processes of a machine.
         latency: of one step of a ring, in seconds.
         backward_share: of the backward pass in the time of a step, from 0 to 1.
-        overlap: share of the backward pass behind which all-reduces run, from 0 to 1.
-        bucket_bytes: size of a bucket of gradients but the last, in bytes.
+        overlap: share of the backward pass that all-reduces overlap with, from 0 to 1.
+        bucket_bytes: size of each bucket of gradients except the last, in bytes.
     """
 
     step_seconds: float
@@ -89,29 +89,29 @@ class Setup:
 
     @property
     def last_bucket(self) -> int:
-        """The bucket that is reduced last, in bytes."""
+        """Size of the bucket that is reduced last, in bytes."""
         return min(LAST_BUCKET_BYTES, self.gradients)
 
     @property
     def buckets(self) -> int:
-        """How many all-reduces a step has."""
+        """Number of all-reduces in a step."""
         return 1 + math.ceil((self.gradients - self.last_bucket) / self.bucket_bytes)
 
     def bandwidth(self, processes: int) -> float:
         """Bandwidth of the slowest link in the ring, in bytes per second."""
         if processes <= self.per_machine:
             return self.intra_bandwidth
-        # The ring still leads through the machines, too.
+        # The ring still runs through the machines, too.
         return min(self.intra_bandwidth, self.inter_bandwidth)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a number of processes gives.
+    """The prediction for a number of processes.
 
     Attributes:
-        processes: how many.
-        bandwidth: of the slowest link, in bytes per second; None for one process, without links.
+        processes: their number.
+        bandwidth: of the slowest link, in bytes per second; None for one process.
         communication: time of a step's all-reduces, in seconds.
         exposed: what they add to the time of the step, in seconds.
         throughput: of all processes, in images per second.
@@ -129,32 +129,21 @@ class Prediction:
 def ring_seconds(
     size: float, processes: int, bandwidth: float, latency: float, calls: int = 1
 ) -> float:
-    """Time of ring all-reduces.
+    """Time of ring all-reduces one after the other, in seconds.
 
     Args:
-        size: what they reduce, together, in bytes.
+        size: bytes of all of them.
         processes: length of the ring.
         bandwidth: of its slowest link, in bytes per second.
         latency: of one step of the ring, in seconds.
-        calls: how many all-reduces.
-
-    Returns:
-        Their time one after the other, in seconds.
+        calls: number of all-reduces.
     """
     steps = 2 * (processes - 1)
     return steps / processes * size / bandwidth + calls * steps * latency
 
 
 def predict(setup: Setup, processes: Iterable[int] = PROCESSES) -> list[Prediction]:
-    """Predict throughput and efficiency.
-
-    Args:
-        setup: what was measured.
-        processes: the numbers of processes to predict for.
-
-    Returns:
-        One prediction for each number, in their order.
-    """
+    """Predict throughput and efficiency for each number of processes."""
     hidden = setup.overlap * setup.backward_share * setup.step_seconds
     rows = []
     for n in processes:
@@ -202,7 +191,7 @@ def describe(setup: Setup) -> str:
 def table(rows: Iterable[Prediction]) -> str:
     """The predictions, as Markdown."""
     lines = [
-        "| GPUs | slowest link, GB/s | all-reduce, ms | of it not hidden, ms | images/s "
+        "| GPUs | slowest link, GB/s | all-reduce, ms | not overlapped, ms | images/s "
         "| efficiency |",
         "|---:|---:|---:|---:|---:|---:|",
     ]
@@ -218,7 +207,7 @@ def table(rows: Iterable[Prediction]) -> str:
 def _reader(
     read: Callable[[str], float], lowest: float, highest: float, wanted: str
 ) -> Callable[[str], float]:
-    """What argparse reads a number with, for one that has to lie within bounds."""
+    """A type for argparse: a number within bounds."""
 
     def reader(text: str) -> float:
         try:
@@ -226,16 +215,16 @@ def _reader(
         except ValueError:
             number = math.nan
         if not lowest <= number <= highest:
-            raise argparse.ArgumentTypeError(f"{text!r} is no {wanted}")
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}")
         return number
 
     return reader
 
 
-whole = _reader(int, 1, LARGEST, f"whole number from 1 to {LARGEST}")
-positive = _reader(float, 1 / LARGEST, LARGEST, f"number above 0 (up to {LARGEST})")
-positive_or_zero = _reader(float, 0, LARGEST, f"number from 0 to {LARGEST}")
-share = _reader(float, 0, 1, "number from 0 to 1")
+positive_int = _reader(int, 1, LARGEST, f"an integer from 1 to {LARGEST}")
+positive = _reader(float, 1 / LARGEST, LARGEST, f"a number above 0 (up to {LARGEST})")
+positive_or_zero = _reader(float, 0, LARGEST, f"a number from 0 to {LARGEST}")
+share = _reader(float, 0, 1, "a number from 0 to 1")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -250,7 +239,7 @@ def make_parser() -> argparse.ArgumentParser:
         required=True,
         help="measured time of a step of one process alone",
     )
-    add("--batch-size", type=whole, required=True, help="images per process and step")
+    add("--batch-size", type=positive_int, required=True, help="images per process and step")
     add(
         "--intra-gbps",
         type=positive,
@@ -264,7 +253,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="bandwidth of a machine's network link, all adapters together, one way, in gigabits "
         "per second",
     )
-    add("--per-machine", type=whole, default=Setup.per_machine, help="processes of a machine (8)")
+    add(
+        "--per-machine",
+        type=positive_int,
+        default=Setup.per_machine,
+        help="processes of a machine (8)",
+    )
     add(
         "--latency-us",
         type=positive_or_zero,
@@ -273,13 +267,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--parameters",
-        type=whole,
+        type=positive_int,
         default=Setup.parameters,
         help=f"values that are trained ({Setup.parameters}, ECA_ResNet50)",
     )
     add(
         "--gradient-bytes",
-        type=whole,
+        type=positive_int,
         default=Setup.gradient_bytes,
         help="bytes of a gradient (4); 2 where they are exchanged in half precision",
     )
@@ -293,7 +287,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--overlap",
         type=share,
         default=Setup.overlap,
-        help="share of the backward pass behind which all-reduces run (1); 0: after it",
+        help="share of the backward pass that all-reduces overlap with (1); 0: none",
     )
     add(
         "--bucket-mb",
@@ -303,25 +297,18 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--processes",
-        type=whole,
+        type=positive_int,
         nargs="+",
         default=PROCESSES,
         metavar="N",
         help=f"numbers of processes, one per GPU ({' '.join(map(str, PROCESSES))})",
     )
-    add("--json", type=Path, metavar="FILE", help="write inputs and predictions to a file, too")
+    add("--json", type=Path, metavar="FILE", help="also write inputs and predictions to a file")
     return parser
 
 
 def main(words: list[str] | None = None) -> int:
-    """Print the predictions that the command line asks for.
-
-    Returns:
-        0.
-
-    Raises:
-        SystemExit: with 2, where an option has a bad value.
-    """
+    """Print the predictions; a bad option ends it with exit code 2."""
     parser = make_parser()
     options = parser.parse_args(words)
     setup = Setup(

@@ -1,9 +1,9 @@
-"""A worker of ``paddleclas-eca benchmark``: the same networks in PyTorch.
+"""A worker of ``run.py`` for the same networks in PyTorch.
 
-    --worker 'PyTorch=path/to/python benchmarks/torch_worker.py ECA_ResNet50'
+    python benchmarks/run.py --worker 'PyTorch=python benchmarks/torch_worker.py ECA_ResNet50'
 
-The Python is one with PyTorch; Paddle need not be there. The networks are those that the tests
-hold ours against (tests/parity/torch_networks.py).
+The worker's Python is one with PyTorch; Paddle need not be there. The networks are those that the
+tests compare ours with (tests/parity/torch_networks.py).
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "parity")]
-
-from paddleclas_eca.benchmark.workers import (
+from interleaved.worker import (
     Case,
     Ready,
     peak_process_bytes,
@@ -25,8 +22,11 @@ from paddleclas_eca.benchmark.workers import (
     seconds_of_events,
     serve,
 )
+
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.runtime import keep_freed_memory
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "parity"))
 
 _CLASSES = 1000
 _DEVICES = {"cpu": "cpu", "gpu": "cuda"}
@@ -38,19 +38,19 @@ def prepare(model: str, attention: str, case: Case) -> Ready:
     Args:
         model: its name, as ours is called.
         attention: one of the paper's Table 2, such as ``"ECA"``, or ``"none"``.
-        case: what one step is to be.
+        case: what one step is.
 
     Raises:
-        UserError: there is no such network, or it cannot do that.
+        UserError: there is no such network, or it cannot be measured in this case.
     """
-    # As the tools do for Paddle, and likewise before the framework is imported.
+    # As for Paddle, and likewise before the framework is imported.
     if case.device == "cpu":
         keep_freed_memory()
     import torch
     import torch_networks
 
     if case.mode not in ("train", "eval"):
-        raise UserError(f"{case.mode} is not of PyTorch")
+        raise UserError(f"{case.mode} is not for PyTorch")
     make = {**torch_networks.ATTENTIONS, "ECA": torch_networks.ECA, "none": _identity}
     for given, valid in ((model, torch_networks.NAMES), (attention, make)):
         if given not in valid:

@@ -89,7 +89,7 @@ def test_from_the_archive_to_a_prediction(prepared, run_tool):
 
 @pytest.mark.slow
 def test_comparison_runs_once_and_prints_its_table(prepared, repository, run_python):
-    script = repository / "tools" / "compare_cifar10.py"
+    script = repository / "maintenance" / "compare_cifar10.py"
     options = ["Global.device=cpu", "Arch.stride_list=[2, 2, 2, 2, 2]"]
     options += [f"DataLoader.{part}.loader.num_workers=0" for part in ("Train", "Eval")]
     words = [word for option in options for word in ("-o", option)]

@@ -1,4 +1,4 @@
-"""Reports of measurements: Markdown to read, JSON to compute with, and a picture."""
+"""Reports of measurements: Markdown to read, JSON to compute with, and a bar chart."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import platform
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
-from ..errors import UserError
-from ..files import write_files
+from paddleclas_eca.errors import UserError
+from paddleclas_eca.files import write_files
+from paddleclas_eca.visualize.style import PALETTE, new_figure, save
+
+from .candidates import MODES
 from .measure import Comparison, Result
-from .subjects import MODES
 
 NAME = "benchmark"
 
@@ -67,7 +68,7 @@ def _row(result: Result, comparison: Comparison) -> str:
 
 
 def as_markdown(comparisons: Sequence[Comparison], about: dict[str, str]) -> str:
-    """Tables of all comparisons: throughput, ratio to the first subject, peak memory."""
+    """Tables of all comparisons: throughput, ratio to the first candidate, peak memory."""
     lines = [", ".join(f"{key} {value}" for key, value in about.items()), ""]
     for comparison in comparisons:
         measured = [result for result in comparison.results if result.error is None]
@@ -92,17 +93,15 @@ def as_markdown(comparisons: Sequence[Comparison], about: dict[str, str]) -> str
 
 
 def draw(comparisons: Sequence[Comparison], path: Path) -> list[Path]:
-    """Draw the ratios to the first subject as bars, with their quartiles.
+    """Draw the ratios to the first candidate as bars, with their quartiles.
 
     Args:
         comparisons: one or more.
-        path: of the picture, see :func:`paddleclas_eca.visualize.style.save`.
+        path: of the chart, see :func:`paddleclas_eca.visualize.style.save`.
 
     Returns:
         The files that were written.
     """
-    from ..visualize.style import PALETTE, new_figure, save
-
     bars = max(len(comparison.results) for comparison in comparisons)
     height = 0.5 + len(comparisons) * (0.55 + 0.24 * bars)
     figure, axes = new_figure(len(comparisons), 1, (8.0, height), sharex=True)
@@ -139,23 +138,25 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> list[Path]:
     return save(figure, path, few_colours=True)
 
 
-def open_folder(folder: Path) -> None:
-    """Make the folder of a report.
+def make_directory(directory: Path) -> None:
+    """Make the directory of a report.
 
     Raises:
         UserError: it cannot be written, or has the report of another run.
     """
-    if (folder / f"{NAME}.json").exists():
-        raise UserError(f"--output: {folder} has the report of another run; give another folder")
+    if (directory / f"{NAME}.json").exists():
+        raise UserError(
+            f"--output: {directory} has the report of another run; give another directory"
+        )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise UserError(f"--output: {folder}: {error.strerror or error}") from error
+        raise UserError(f"--output: {directory}: {error.strerror or error}") from error
 
 
-def write(comparisons: Sequence[Comparison], about: dict[str, str], folder: Path) -> list[Path]:
+def write(comparisons: Sequence[Comparison], about: dict[str, str], directory: Path) -> list[Path]:
     """Write ``benchmark.md``, ``.json``, ``.png`` and ``.svg``, all measured seconds in the JSON.
 
     Returns:
@@ -166,12 +167,8 @@ def write(comparisons: Sequence[Comparison], about: dict[str, str], folder: Path
     """
     data = {"machine": about, "comparisons": [asdict(comparison) for comparison in comparisons]}
     texts = {
-        folder / f"{NAME}.md": as_markdown(comparisons, about),
-        folder / f"{NAME}.json": json.dumps(data, indent=1) + "\n",
+        directory / f"{NAME}.md": as_markdown(comparisons, about),
+        directory / f"{NAME}.json": json.dumps(data, indent=1) + "\n",
     }
-    write_files({path: partial(_write_text, text) for path, text in texts.items()})
-    return [*texts, *draw(comparisons, folder / NAME)]
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_files(texts)
+    return [*texts, *draw(comparisons, directory / NAME)]

@@ -1,9 +1,8 @@
-"""Write the configs that follow from another one; for maintainers.
+"""Write the configs that are derived from another one.
 
-PaddleClas's configs are whole files: none includes another. What models and ablations differ in
-stands here, so that a change of a recipe reaches them all: edit the config that the others
-follow from, or the lists below, and run this. `--check` writes nothing and fails where a file
-is not what it would write.
+PaddleClas's configs are whole files: none includes another. This script has what the derived ones
+change, so that a change of a recipe reaches them all: edit the base config, or the lists below,
+and run it. `--check` writes nothing and fails where a file is not what it would write.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ CONFIGS = Path(__file__).resolve().parents[1] / "ppcls_configs"
 
 
 class Derived(NamedTuple):
-    """A config that follows from another.
+    """A config that is derived from another.
 
     Attributes:
-        name: its path below ``ppcls_configs``, without ending.
-        base: the one that it follows from.
-        changes: (text, what stands for it); each text stands in the base once.
+        name: its path below ``ppcls_configs``, without suffix.
+        base: name of the other one.
+        changes: (text of the base, replacement); each text occurs in the base once.
     """
 
     name: str
@@ -32,12 +31,12 @@ class Derived(NamedTuple):
 
 
 def _title(model: str) -> str:
-    """``ECA-ResNet-50-vd`` for ``ECA_ResNet50_vd``, as the first line of a config has it."""
+    """``ECA-ResNet-50-vd`` for ``ECA_ResNet50_vd``, for the first line of a config."""
     return model.replace("_", "-").replace("ResNet", "ResNet-")
 
 
 def _model(name: str, base: str, *changes: tuple[str, str]) -> Derived:
-    """The config of another model with the recipe of ``base``, but for ``changes``."""
+    """The config of another model with the recipe of ``base``, except for ``changes``."""
     renamed = [
         (f"# {_title(base)} on", f"# {_title(name)} on"),
         (f"./inference/{base}\n", f"./inference/{name}\n"),
@@ -78,7 +77,7 @@ _VD = [
 ]
 _WEIGHT_DECAY_OF_DEEP_VD = ("    coeff: 0.00007\n", "    coeff: 0.0001\n")
 
-# From weights of another data set: lower rates than from nothing, fewer epochs, and one GPU.
+# From pretrained weights: lower learning rates than from scratch, fewer epochs, and one GPU.
 _FINE_TUNING = [
     (
         """\
@@ -110,34 +109,23 @@ _FINE_TUNING = [
     ("    # comes with PaddleClas\n", ""),
 ]
 
-# Rows of Table 2 and the kernel sizes of Figure 4: name of the config, lines of its Arch.
-_TABLE_2 = {
-    "none": "attention: none",
-    "SE": "attention: SE",
-    "SE_Var1": "attention: SE_Var1",
-    "SE_Var2": "attention: SE_Var2",
-    "SE_Var3": "attention: SE_Var3",
-    "SE_GC1": "attention: {name: SE_GC, groups: 16}",
-    "SE_GC2": "attention: {name: SE_GC, groups: C/16}",
-    "SE_GC3": "attention: {name: SE_GC, groups: C/8}",
-    "ECA_NS": "attention: ECA_NS",
-    "ECA": "attention: ECA",
-}
-_KERNEL_SIZES = {f"ECA_k{k}": f"k_size: {k}" for k in (3, 5, 7, 9)}
-_KERNEL_SIZES["ECA_adaptive"] = "k_size: adaptive"
 
-
-def _ablation(layers: int, row: str, source: str, line: str) -> Derived:
-    base, name = f"ECA_ResNet{layers}", f"ablation/ResNet{layers}_{row}"
+def _ablation(layers: int) -> Derived:
+    """The recipe of the paper, with the attention written out for ``-o Arch.attention=...``."""
+    base, name = f"ECA_ResNet{layers}", f"ablation/ResNet{layers}"
     return Derived(
         name,
         base,
         [
-            (f"# {_title(base)} on", f"# {source}: ResNet-{layers} with `{line}` on"),
-            ("ImageNet-1K: the recipe", "ImageNet-1K;\n# the recipe"),
+            (
+                f"# {_title(base)} on ImageNet-1K: the recipe",
+                f"# Ablations of the paper: ResNet-{layers} on ImageNet-1K. docs/ablations.md has\n"
+                "# Arch.attention for each row of Table 2, and Arch.k_size for Figure 4.\n"
+                "# The recipe",
+            ),
             ("output_dir: ./output/\n", f"output_dir: ./output/{name}\n"),
             (f"./inference/{base}\n", f"./inference/{name}\n"),
-            (f"  name: {base}\n", f"  name: {base}\n  {line}\n"),
+            (f"  name: {base}\n", f"  name: {base}\n  attention: ECA\n"),
         ],
     )
 
@@ -157,54 +145,39 @@ def _derived() -> Iterator[Derived]:
             ("the recipe of the paper (Section 4.1)", "the recipe of the paper's MobileNetV2"),
         )
     yield Derived("finetune/ECA_ResNet50", "ECA_ResNet50", _FINE_TUNING)
-    for row, line in _TABLE_2.items():
-        yield _ablation(50, row, "Table 2 of the paper", line)
     for layers in (50, 101):
-        for row, line in _KERNEL_SIZES.items():
-            yield _ablation(layers, row, "Figure 4 of the paper", line)
+        yield _ablation(layers)
 
 
-def write(folder: Path) -> None:
-    """Write all derived configs into ``folder``, which has the others."""
+def derive(configs: Path) -> dict[str, str]:
+    """Text of each derived config by name, from the base configs in ``configs``."""
+    texts: dict[str, str] = {}
     for name, base, changes in _derived():
-        text = (folder / f"{base}.yaml").read_text(encoding="utf-8")
+        # A base may be derived itself.
+        text = texts.get(base) or (configs / f"{base}.yaml").read_text(encoding="utf-8")
         for old, new in changes:
             if text.count(old) != 1:
                 raise ValueError(f"{name}: {base}.yaml has {old!r} {text.count(old)} times, not 1")
             text = text.replace(old, new)
-        (folder / f"{name}.yaml").parent.mkdir(exist_ok=True)
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-
-
-def outdated() -> list[str]:
-    """Names of the derived configs that are not as this script would write them."""
-    import shutil
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as scratch:
-        for path in CONFIGS.glob("*.yaml"):
-            shutil.copy(path, scratch)
-        write(Path(scratch))
-        return [
-            name
-            for name, _, _ in _derived()
-            if not (CONFIGS / f"{name}.yaml").is_file()
-            or (CONFIGS / f"{name}.yaml").read_bytes()
-            != (Path(scratch) / f"{name}.yaml").read_bytes()
-        ]
+        texts[name] = text
+    return texts
 
 
 def main() -> int:
-    """Run the script; 1 if a config is not up to date."""
+    """Run the script; exit code 1 if a config is not up to date."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
-    if not parser.parse_args().check:
-        write(CONFIGS)
-        return 0
-    names = outdated()
-    for name in names:
-        print(f"{name}.yaml is not what tools/derive_configs.py writes", file=sys.stderr)
-    return 1 if names else 0
+    check = parser.parse_args().check
+    outdated = 0
+    for name, text in derive(CONFIGS).items():
+        path = CONFIGS / f"{name}.yaml"
+        if not check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            outdated = 1
+            print(f"{path} is not what {Path(__file__).name} writes", file=sys.stderr)
+    return outdated
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""The worker of a network in Paddle."""
+"""A worker of ``run.py`` for networks in Paddle; ``run.py`` starts it by itself.
+
+    python benchmarks/run.py --worker 'ours=python benchmarks/paddle_worker.py ECA_ResNet50'
+
+As a ``--worker`` it can have another environment: another Python, other variables.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-from .subjects import build, require_possible
-from .workers import Case, Ready, peak_process_bytes, seconds_of, seconds_of_events, serve
+from interleaved.candidates import build, check_case
+from interleaved.worker import (
+    Case,
+    Ready,
+    peak_process_bytes,
+    seconds_of,
+    seconds_of_events,
+    serve,
+)
 
 if TYPE_CHECKING:
     from paddle import nn
@@ -19,19 +31,19 @@ _CLASSES = 1000
 Step = Callable[[], Any]
 
 
-def prepare(build: Callable[[str], nn.Layer], case: Case) -> Ready:
+def prepare(candidate: str, case: Case) -> Ready:
     """Build a network and make it ready to run.
 
     Args:
-        build: makes the network, in the layout that it is given.
-        case: what one step is to be.
+        candidate: see :func:`interleaved.candidates.build`.
+        case: what one step is.
 
     Raises:
-        UserError: there is no such subject, or it cannot do that.
+        UserError: there is no such candidate, or it cannot be measured in this case.
     """
-    from ..runtime import check_device, check_paddle, threads, tune_cpu
+    from paddleclas_eca.runtime import check_device, check_paddle, threads, tune_cpu
 
-    require_possible(case)
+    check_case(case)
     if case.device == "cpu":
         tune_cpu(onednn=case.mode != "train_static", keep_memory=True)
     check_paddle()
@@ -39,7 +51,7 @@ def prepare(build: Callable[[str], nn.Layer], case: Case) -> Ready:
     import paddle
 
     paddle.seed(0)
-    network = build(case.layout)
+    network = build(candidate, case.layout)
     step = _STEPS[case.mode](network, case)
     gpu = case.device == "gpu"
     peak_bytes = paddle.device.cuda.max_memory_allocated if gpu else peak_process_bytes
@@ -65,7 +77,7 @@ def _unknown() -> int:
 
 
 def seconds_on(device: str) -> Callable[[Step, int], float]:
-    """What runs steps on a device, ``"cpu"`` or ``"gpu"``, and returns their seconds."""
+    """The function that runs steps on ``"cpu"`` or ``"gpu"`` and returns their seconds."""
     if device == "cpu":
         return seconds_of
     from paddle.device import Event, synchronize
@@ -96,7 +108,7 @@ def training_step(network: nn.Layer, case: Case, static: bool = False) -> Step:
     from paddle.nn import functional as F
 
     network.train()
-    # As in the recipe of the paper for its ResNets, but for the rate: labels are random here.
+    # The paper's recipe for its ResNets, with a low learning rate: labels are random here.
     optimizer = paddle.optimizer.Momentum(1e-3, parameters=network.parameters(), weight_decay=1e-4)
     scaler = paddle.amp.GradScaler(enable=case.precision == "fp16")
     run = paddle.jit.to_static(network, full_graph=True) if static else network
@@ -130,8 +142,8 @@ def _evaluation(network: nn.Layer, case: Case) -> Step:
 def _exported(network: nn.Layer, case: Case, onnx: bool = False) -> Step:
     import paddle
 
-    from ..deploy.onnx import convert_to_onnx
-    from ..deploy.runtimes import open_onnx_session, open_session
+    from paddleclas_eca.deploy.onnx import convert_to_onnx
+    from paddleclas_eca.deploy.runtimes import open_onnx_session, open_session
 
     network.eval()
     shape = [None, 3, case.image_size, case.image_size]
@@ -159,10 +171,5 @@ _STEPS: dict[str, Callable[[nn.Layer, Case], Step]] = {
 }
 
 
-def main(subject: str) -> None:
-    """Serve a subject, see :func:`paddleclas_eca.benchmark.subjects.build`."""
-    serve(lambda case: prepare(partial(build, subject), case))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    serve(partial(prepare, sys.argv[1]))

@@ -1,8 +1,7 @@
-"""Workers: processes that each hold one subject and run it when they are told to.
+"""Worker processes: each holds one candidate and runs it on request.
 
-Parent and worker exchange lines of JSON over the worker's standard input and output. A worker of
-another framework is a script that calls :func:`serve` (``benchmarks/torch_worker.py``). Nothing
-here imports Paddle.
+Parent and worker exchange lines of JSON over the worker's standard input and output. A worker is
+a script that calls :func:`serve` (``benchmarks/torch_worker.py``). Nothing here imports Paddle.
 
 ========================  =====================================================================
 the parent writes         the worker answers
@@ -12,7 +11,7 @@ a :class:`Case`           ``{"software": {NAME: VERSION}, "threads": N}`` when i
 ``{"steps": N}``          ``{"seconds": TIME OF ALL N STEPS, "peak_bytes": MOST MEMORY SO FAR}``
 ========================  =====================================================================
 
-Where it cannot, it answers ``{"error": MESSAGE}``.
+On an error it answers ``{"error": MESSAGE}``.
 """
 
 from __future__ import annotations
@@ -31,26 +30,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable
 
-from ..errors import UserError
+from paddleclas_eca.errors import UserError
 
 # For Python to start, and for a process to end that is in a step.
-_HELLO_SECONDS = 60
-_END_SECONDS = 20
-# They would have the threads of a worker spin while others take their turns.
+HELLO_SECONDS = 60
+END_SECONDS = 20
+# They make the threads of a worker spin while other workers are measured.
 _SPINNING = ("KMP_BLOCKTIME", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured, the same for all subjects.
+    """What is measured, the same for all candidates.
 
     Attributes:
-        mode: one of :data:`paddleclas_eca.benchmark.subjects.MODES`.
+        mode: one of :data:`.candidates.MODES`.
         batch_size: images per step.
         image_size: height and width of the images, in pixels.
         device: ``"cpu"`` or ``"gpu"``.
         precision: ``"fp32"``; or ``"fp16"`` or ``"bf16"``, mixed precision at level O1.
-        layout: that the network works in, ``"NCHW"`` or ``"NHWC"``.
+        layout: of the network, ``"NCHW"`` or ``"NHWC"``.
     """
 
     mode: str
@@ -68,9 +67,9 @@ class Ready:
     Attributes:
         run: runs a number of steps and returns the seconds that they took.
         peak_bytes: the most memory since it was ready: of the process, or of the GPU; 0 where
-            that is not known.
+            unknown.
         software: versions of what it runs on, by name, and the name of the GPU.
-        threads: that it computes with on a CPU.
+        threads: number of CPU threads.
     """
 
     run: Callable[[int], float]
@@ -80,12 +79,12 @@ class Ready:
 
 
 def serve(prepare: Callable[[Case], Ready]) -> None:
-    """Be a worker: prepare the subject, then run it until the parent closes the pipe.
+    """Be a worker: prepare the candidate, then run it until the parent closes the pipe.
 
     Args:
-        prepare: makes the subject; raises UserError with the reason where that cannot be.
+        prepare: builds the candidate; raises UserError with the reason where it cannot.
     """
-    # What the framework prints must not get between the answers.
+    # Answers go to the real standard output, and what the framework prints to standard error.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -95,7 +94,7 @@ def serve(prepare: Callable[[Case], Ready]) -> None:
     answer(worker=1)
     try:
         ready = prepare(Case(**json.loads(sys.stdin.readline())))
-        _forget_peak()
+        _reset_peak()
         answer(software=ready.software, threads=ready.threads)
         for line in sys.stdin:
             seconds = ready.run(json.loads(line)["steps"])
@@ -104,10 +103,10 @@ def serve(prepare: Callable[[Case], Ready]) -> None:
         answer(error=str(error))
 
 
-def _forget_peak() -> None:
-    """Begin anew to count memory, without what it took to get ready."""
+def _reset_peak() -> None:
+    """Leave out of the peak of memory what it took to get ready."""
     gc.collect()
-    with contextlib.suppress(OSError):  # Linux alone can
+    with contextlib.suppress(OSError):  # Linux only
         Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -127,13 +126,12 @@ def seconds_of_events(
 ) -> float:
     """Run steps on a GPU; returns the seconds that they took together by its own clock.
 
-    A CPU that is slow to launch kernels shows in it all the same, as gaps, but the wait for the
-    answer does not.
+    A CPU that is slow to launch kernels shows in it as gaps; the wait for the answer does not.
 
     Args:
         step: what is run.
         steps: how often.
-        event: makes an event of the framework that keeps the time.
+        event: makes a timing event of the framework.
         synchronize: waits until the GPU is done.
     """
     start, end = event(), event()
@@ -147,7 +145,7 @@ def seconds_of_events(
 
 
 def proc_bytes(file: str, key: str) -> int | None:
-    """What a file of Linux's /proc says under a key, in bytes; None where it does not."""
+    """A figure of a file of Linux's /proc, in bytes; None where it is missing."""
     with contextlib.suppress(OSError):
         for line in Path(file).read_text().splitlines():
             if line.startswith(f"{key}:"):
@@ -171,18 +169,18 @@ class Worker:
     """A worker, seen from the parent.
 
     Args:
-        label: name of the subject, for messages.
-        command: what starts it.
-        case: what it is to measure.
-        threads: that it is to compute with on a CPU; as it finds best where None.
+        label: name of the candidate, for messages.
+        command: starts the worker.
+        case: what to measure.
+        threads: number of CPU threads; None leaves it to the worker.
 
     Attributes:
         software: see :class:`Ready`.
         threads: see :class:`Ready`.
-        peak_bytes: the most memory that it has needed so far.
+        peak_bytes: the most memory that it needed so far.
 
     Raises:
-        UserError: it cannot be started, or cannot measure that.
+        UserError: it cannot be started, or cannot measure the case.
     """
 
     def __init__(
@@ -193,19 +191,19 @@ class Worker:
         env = {name: value for name, value in os.environ.items() if name not in _SPINNING}
         if threads is not None:
             env["OMP_NUM_THREADS"] = str(threads)
-        self._said = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()
         try:
             self._process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._said,
+                stderr=self._stderr,
                 encoding="utf-8",
                 errors="replace",
                 env=env,
             )
         except OSError as error:
-            self._said.close()
+            self._stderr.close()
             raise UserError(
                 f"{label}: {command[0]} cannot be started: {error.strerror or error}"
             ) from error
@@ -233,21 +231,21 @@ class Worker:
             with contextlib.suppress(OSError):
                 pipe.close()
         try:
-            self._process.wait(_END_SECONDS)
+            self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._said.close()
+        self._stderr.close()
 
     def _await_hello(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            said = selector.select(_HELLO_SECONDS)
-        self._answer(self._process.stdout.readline() if said else "", "worker")
+            ready = selector.select(HELLO_SECONDS)
+        self._answer(self._process.stdout.readline() if ready else "", "worker")
 
     def _ask(self, question: dict[str, Any], *keys: str) -> dict[str, Any]:
         line = ""
-        with contextlib.suppress(OSError):  # it has ended, and the reason is in what it said
+        with contextlib.suppress(OSError):  # it has ended; its standard error has the reason
             print(json.dumps(question), file=self._process.stdin, flush=True)
             line = self._process.stdout.readline()
         return self._answer(line, *keys)
@@ -266,13 +264,13 @@ class Worker:
     def _reason(self, line: str) -> str:
         """Why there is no answer; ``line`` is what came in its place."""
         if line:
-            return f"its command is no worker: it says {line.strip()[:80]!r}"
+            return f"its command is not a worker: it prints {line.strip()[:80]!r}"
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
-            code = self._process.wait(_END_SECONDS)
+            code = self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
-            return "its command is no worker: it does not answer"
-        self._said.seek(0)
-        lines = self._said.read().decode("utf-8", "replace").strip().splitlines()
-        return f"its process ended with code {code}: {lines[-1] if lines else 'it says nothing'}"
+            return "its command is not a worker: it does not answer"
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
+        return f"its process ended with code {code}: {lines[-1] if lines else 'it printed nothing'}"

@@ -1,26 +1,27 @@
-"""Have subjects take turns, and compare each with the first, round by round."""
+"""Run interleaved candidates, and compare each with the first one, round by round."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Callable, NamedTuple
 
-from ..errors import UserError
-from .subjects import Subject
-from .workers import Case, Worker, proc_bytes
+from paddleclas_eca.errors import UserError
 
-# A turn takes at least so long, so that the clock and what the turn before left in the caches
-# do not matter.
-_TURN_SECONDS = 0.4
-# Threads of the one before go on spinning for a while, 0.2 s with Intel's OpenMP.
+from .candidates import Candidate
+from .worker import Case, Worker, proc_bytes
+
+# A measurement takes at least so long, so that neither the clock nor what the candidate before
+# left in the caches matters.
+_MEASUREMENT_SECONDS = 0.4
+# Threads of the candidate before go on spinning for a while, 0.2 s with Intel's OpenMP.
 _PAUSE_SECONDS = 0.25
 _WARM_UP_STEPS = 2
-# What else the machine needs while all subjects hold their memory.
+# What else the machine needs while all candidates hold their memory.
 _SPARE_BYTES = 2**30
 
 
@@ -41,15 +42,15 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclass
 class Result:
-    """What was measured of a subject.
+    """What was measured of a candidate.
 
     Attributes:
-        label: name of the subject.
-        seconds: per step, one for each round.
+        label: name of the candidate.
+        seconds: per step, one value for each round.
         peak_bytes: the most memory that its process (or it, on the GPU) needed.
         software: versions of what it ran on.
-        threads: that it computed with on a CPU.
-        error: why it could not be measured, where that is so; the rest is empty then.
+        threads: number of CPU threads that it computed with.
+        error: why it could not be measured; the rest is empty then.
     """
 
     label: str
@@ -70,70 +71,71 @@ class Result:
 
 @dataclass
 class Comparison:
-    """A case, and the results of all subjects in it; the first one is the baseline."""
+    """A case, and the results of all candidates in it; the first one is the baseline."""
 
     case: Case
     results: list[Result]
 
 
 def measure(
-    subjects: Sequence[Subject],
+    candidates: Sequence[Candidate],
     case: Case,
     rounds: int,
     threads: int | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
-    """Measure subjects side by side.
+    """Measure candidates side by side.
 
     Args:
-        subjects: the first is the baseline, without which there is nothing to compare with.
+        candidates: the first is the baseline.
         case: what is measured.
-        rounds: how many turns each subject gets.
-        threads: for each on a CPU; as the subject finds best where None.
-        tell: gets lines about the progress.
+        rounds: number of measurements of each candidate.
+        threads: of each candidate on a CPU; None leaves it to the candidate.
+        log: gets lines about the progress.
 
     Raises:
         UserError: the baseline cannot be measured. Others that cannot are results with an error.
     """
-    results = [Result(subject.label) for subject in subjects]
-    with ExitStack() as opened:
-        turns: dict[int, Callable[[], None]] = {}
-        for i, subject in enumerate(subjects):
-            with _left_out_if_failing(results[i], i == 0, tell):
+    results = [Result(candidate.label) for candidate in candidates]
+    with contextlib.ExitStack() as stack:
+        runners: dict[int, _Runner] = {}
+        for i, candidate in enumerate(candidates):
+            with _left_out_on_error(results[i], i == 0, log):
                 largest = max(result.peak_bytes for result in results)
-                _require_memory(largest if case.device == "cpu" else 0)
-                worker = Worker(subject.label, subject.command, case, threads)
-                opened.callback(worker.close)
-                turns[i] = _Turns(worker, results[i])
-        for i in _order(list(turns), rounds):
-            if results[i].error is None:
-                with _left_out_if_failing(results[i], i == 0, tell):
-                    turns[i]()
+                _check_memory(largest if case.device == "cpu" else 0)
+                worker = Worker(candidate.label, candidate.command, case, threads)
+                stack.callback(worker.close)
+                runners[i] = _Runner(worker, results[i])
+        for number in range(rounds):
+            for i in runners if number % 2 == 0 else reversed(runners):
+                if results[i].error is None:
+                    with _left_out_on_error(results[i], i == 0, log):
+                        runners[i].measure()
     return Comparison(case, results)
 
 
-class _Turns:
-    """Takes the turns of a worker, which it warms up first."""
+class _Runner:
+    """Warms up a worker, and adds measurements to its result."""
 
     def __init__(self, worker: Worker, result: Result) -> None:
         self._worker, self._result = worker, result
         result.software, result.threads = worker.software, worker.threads
         worker.run(_WARM_UP_STEPS)
         step = min(worker.run(1) for _ in range(2))
-        self._steps = max(1, math.ceil(_TURN_SECONDS / step))
+        self._steps = max(1, math.ceil(_MEASUREMENT_SECONDS / step))
         result.peak_bytes = worker.peak_bytes
 
-    def __call__(self) -> None:
+    def measure(self) -> None:
         time.sleep(_PAUSE_SECONDS)
         if self._steps > 1:
-            self._worker.run(1)  # its data comes back into the caches
+            self._worker.run(1)  # brings its data back into the caches
         self._result.seconds.append(self._worker.run(self._steps))
         self._result.peak_bytes = self._worker.peak_bytes
 
 
-@contextmanager
-def _left_out_if_failing(
-    result: Result, baseline: bool, tell: Callable[[str], None]
+@contextlib.contextmanager
+def _left_out_on_error(
+    result: Result, baseline: bool, log: Callable[[str], None]
 ) -> Iterator[None]:
     try:
         yield
@@ -142,18 +144,14 @@ def _left_out_if_failing(
             raise
         result.error = str(error).removeprefix(f"{result.label}: ")
         result.seconds.clear()
-        tell(f"  {result.label} is left out: {result.error}")
+        log(f"  {result.label} is left out: {result.error}")
 
 
-def _require_memory(needed: int) -> None:
+def _check_memory(needed: int) -> None:
     available = proc_bytes("/proc/meminfo", "MemAvailable")
     if available is not None and available < needed + _SPARE_BYTES:
         raise UserError(
-            f"there is not enough memory: {available / 2**30:.1f} GiB are free, and the others "
-            f"need up to {needed / 2**30:.1f} GiB each. Give fewer networks or a smaller batch"
+            f"there is not enough memory: {available / 2**30:.1f} GiB are free, and the other "
+            f"candidates need up to {needed / 2**30:.1f} GiB each. Give fewer networks or a "
+            f"smaller batch"
         )
-
-
-def _order(order: list[int], rounds: int) -> Iterator[int]:
-    for number in range(rounds):
-        yield from order if number % 2 == 0 else order[::-1]

@@ -1,14 +1,14 @@
-"""Run the tests on other versions of PaddleClas, Paddle and Python; for maintainers.
+"""Run the tests with other versions of PaddleClas, Paddle and Python.
 
-One cell of the matrix is a virtual environment of its own, made as the README says to (with uv,
-from the `test` requirements), and the tests that go through all of the product. A cell that
-fails does not end the run; its log says why. Results stay until their cell is run again, and the
-table of all of them is printed at the end, as docs/compatibility.md has it.
+Each cell of the matrix has a virtual environment of its own, made with uv from the `test`
+requirements, and runs the tests that depend on versions. A cell that fails does not end the run;
+its log says why. Results stay until their cell is run again. The table of all results is printed
+at the end, in the form of docs/evidence/compatibility.md.
 
-    python tools/matrix.py                                       every cell
-    python tools/matrix.py --paddle 3.0.0 --python 3.11 3.12     a few cells
-    python tools/matrix.py --release-2.5 PATH --develop PATH     source checkouts, too
-    python tools/matrix.py --table                               the table of what has been run
+    python maintenance/matrix.py                                       every cell
+    python maintenance/matrix.py --paddle 3.0.0 --python 3.11 3.12     a few cells
+    python maintenance/matrix.py --release-2.5 PATH --develop PATH     source checkouts as well
+    python maintenance/matrix.py --table                               only the table
 
 Needs no packages; where uv is missing it installs it for itself with pip.
 """
@@ -43,11 +43,11 @@ PYTHON = ("3.11", "3.9", "3.10", "3.12", "3.13")
 # The other packages: the newest ones, or the oldest that requirements/ allows.
 PACKAGES = {"newest": "highest", "oldest": "lowest-direct"}
 
-# All that knows the versions of PaddleClas and Paddle, the layer, and the tools as a user types
-# them, once each: two to four minutes. Left out is what no version changes or what is slow.
+# All that knows the versions of PaddleClas and Paddle, the layer, and each tool once, as users
+# run it: two to four minutes. Left out is what does not depend on versions, or is slow.
 TESTS = (
     "tests/attention",
-    "tests/host",
+    "tests/hosts",
     "tests/product/test_tools.py::test_train_learns_and_leaves_checkpoints",
     "tests/product/test_tools.py::test_train_with_two_processes",
     "tests/product/test_tools.py::test_resume_continues_epoch_and_learning_rate",
@@ -63,15 +63,15 @@ SETTINGS = {
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
     "PIP_CERT": "SSL_CERT_FILE",
 }
-# So many seconds may a step of installing take: what takes longer hangs.
+# Seconds that a step of installing may take: what takes longer hangs.
 LONGEST_INSTALL = 900
-# Below this a cell is not begun. An environment takes 1.3 GB, or next to nothing where it can
-# share the files of uv's cache.
+# With less free disk a cell does not start. An environment takes 1.3 GB, or next to nothing where
+# it can share the files of uv's cache.
 LEAST_DISK = 4 * 2**30
 
 
 class NotRunError(Exception):
-    """A cell whose tests could not be begun; the message says why."""
+    """The tests of a cell could not start; the message says why."""
 
 
 class Cell(NamedTuple):
@@ -84,13 +84,13 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name of its files."""
+        """Name of its directory."""
         paddleclas = self.paddleclas.replace("/", "-")
         return f"paddle-{self.paddle}_py{self.python}_{paddleclas}_{self.packages}"
 
 
 class Result(NamedTuple):
-    """What came of a cell.
+    """The result of a cell.
 
     Attributes:
         status: ``passed``, ``failed``, ``ended early`` (time or a crash), or ``not run``.
@@ -110,7 +110,7 @@ class Result(NamedTuple):
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the cells that were asked for; 0 when all that could be run passed, and one did."""
+    """Run the chosen cells; 0 when one passed and none failed."""
     options = parse(words)
     if not options.table:
         results = [run_cell(cell, options) for cell in cells(options)]
@@ -151,10 +151,10 @@ def parse(words: list[str] | None) -> argparse.Namespace:
             metavar="PATH",
             help=f"source checkout of PaddleClas {name}; without it these cells are not run",
         )
-    parser.add_argument("--tests", nargs="+", default=TESTS, help="what pytest is to run")
+    parser.add_argument("--tests", nargs="+", default=TESTS, help="what pytest runs")
     parser.add_argument("--timeout", type=float, default=20, help="minutes per cell; default 20")
-    parser.add_argument("--keep", action="store_true", help="keep the environments, for a look")
-    parser.add_argument("--strict", action="store_true", help="fail where a cell was not run")
+    parser.add_argument("--keep", action="store_true", help="keep the environments")
+    parser.add_argument("--strict", action="store_true", help="fail if a cell was not run")
     parser.add_argument("--table", action="store_true", help="only print the table of results")
     return parser.parse_args(words)
 
@@ -168,7 +168,7 @@ def cells(options: argparse.Namespace) -> list[Cell]:
 
 
 def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
-    """Make the environment of a cell, run its tests, and store and print what came of it."""
+    """Make the environment of a cell, run its tests, and store and print the result."""
     folder = FOLDER / cell.name
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{cell.name}: ", end="", flush=True)
@@ -193,14 +193,14 @@ def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
 
 
 def checkout_of(cell: Cell, options: argparse.Namespace) -> Path | None:
-    """The checkout that a cell is to use; None for the wheel."""
+    """The checkout of a cell; None for the wheel."""
     if cell.paddleclas == WHEEL:
         return None
     path = getattr(options, cell.paddleclas)
     if path is None:
         raise NotRunError("no checkout given")
     if not (path / "ppcls").is_dir():
-        raise NotRunError(f"{path} is no checkout of PaddleClas")
+        raise NotRunError(f"{path} is not a checkout of PaddleClas")
     return path.resolve()
 
 
@@ -210,8 +210,8 @@ def make_environment(cell: Cell, folder: Path, log) -> Path:
     if shutil.disk_usage(FOLDER).free < LEAST_DISK:
         raise NotRunError(f"less than {LEAST_DISK >> 30} GiB of disk left")
     python = new_environment(folder, cell.python, log)
-    # What replaces the requirements of the packages: the pins of PaddleClas's wheel, and the
-    # lower bound of Paddle, since older ones are tried as well.
+    # They replace the pins of PaddleClas's wheel, and our lower bound of Paddle, since older
+    # versions are tried as well.
     overrides = folder / "overrides.txt"
     pins = (REPOSITORY / "requirements" / "uv-override.txt").read_text(encoding="utf-8")
     overrides.write_text(f"{pins}paddlepaddle=={cell.paddle}\n", encoding="utf-8")
@@ -235,7 +235,7 @@ def install(python: Path, log, *words: str | Path) -> None:
 
 
 def find_uv() -> Path:
-    """The user's uv, or one that is installed for this script alone."""
+    """The user's uv, or one that is installed for this script only."""
     found = shutil.which("uv")
     if found:
         return Path(found)
@@ -251,14 +251,14 @@ def find_uv() -> Path:
 
 
 def find_python(version: str) -> str:
-    """An interpreter of this version, or its number for uv to find or to bring.
+    """An interpreter of this version, or its number for uv to find or to install.
 
-    Looked for are that which runs this script, those on the path, and those of pyenv.
+    Candidates are the one that runs this script, those on the path, and those of pyenv.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     pythons = (sys.executable, f"python{version}", *pyenv.glob(f"{version}.*/bin/python"))
     for python in pythons:
-        # pyenv puts commands on the path that only say that the version is not chosen.
+        # Some commands of pyenv only print that the version is not chosen.
         with contextlib.suppress(OSError):
             code = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
             found = subprocess.run([python, "-c", code], capture_output=True, text=True)
@@ -293,13 +293,13 @@ def call(log, problem: str, *command: str | Path) -> None:
 
 
 def last_line(output: str) -> str:
-    """The last line of a command's output, without what uv draws and writes before it."""
+    """The last line of a command's output, without the frame that uv draws."""
     lines = [line.strip(" ╰─▶│×").replace("hint: ", "") for line in output.splitlines()]
-    return next(filter(None, reversed(lines)), "it says nothing").replace("|", "/")
+    return next(filter(None, reversed(lines)), "it printed nothing").replace("|", "/")
 
 
 def run_tests(python: Path, checkout: Path | None, folder: Path, log, options) -> Result:
-    """Run the tests in an environment and read their counts."""
+    """Run the tests in an environment and count them."""
     environment = {**os.environ, "VIRTUAL_ENV": str(folder / "venv")}
     for name in ("PADDLECLAS_ROOT", "PYTHONPATH", "PYTHONHOME"):
         environment.pop(name, None)
@@ -323,7 +323,7 @@ def run_tests(python: Path, checkout: Path | None, folder: Path, log, options) -
     except subprocess.TimeoutExpired:
         ending = f"took more than {options.timeout:g} minutes"
     finally:
-        # All of its processes, those that a test left behind as well.
+        # All of its processes, including those that a test left behind.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -352,7 +352,7 @@ def read_report(report: Path) -> dict:
 
 
 def stored_results() -> list[tuple[Cell, Result]]:
-    """All that has been run, in the order of the lists of versions."""
+    """All stored results, newest versions first."""
     stored = [json.loads(file.read_text("utf-8")) for file in FOLDER.glob("*/result.json")]
     results = [(Cell(**entry["cell"]), Result(**entry["result"])) for entry in stored]
 
@@ -383,13 +383,13 @@ def table(results: Iterable[tuple[Cell, Result]]) -> str:
 
 
 def machine() -> str:
-    """What the cells ran on."""
+    """The machine, in a line."""
     libc = " ".join(platform.libc_ver())
     return f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, {libc}"
 
 
 def today() -> str:
-    """The date, as tables have it."""
+    """The date of today."""
     return datetime.date.today().isoformat()
 
 

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
 # A worker that needs no framework: each step takes the seconds of its argument, by its own clock.
 FAKE = """
 import sys
-from paddleclas_eca.benchmark.workers import Ready, serve
+sys.path.insert(0, {benchmarks!r})
+from interleaved.worker import Ready, serve
 from paddleclas_eca.errors import UserError
 
 runs = 0
@@ -32,7 +36,7 @@ serve(prepare)
 
 @pytest.fixture
 def log(tmp_path) -> Path:
-    """Where the fake workers write their label and steps, a line for each time they run."""
+    """Where the fake workers write their label and steps, one line for each run."""
     return tmp_path / "log.txt"
 
 
@@ -50,7 +54,8 @@ def fake_command(tmp_path, log) -> Callable[..., tuple[str, ...]]:
     ):
         script = tmp_path / f"{label}.py"
         values = {"seconds": seconds, "peak": peak, "extra": extra, "at_run": at_run, "fail": fail}
-        script.write_text(FAKE.format(label=label, log=str(log), **values))
+        values |= {"log": str(log), "benchmarks": str(BENCHMARKS), "label": label}
+        script.write_text(FAKE.format(**values))
         return (sys.executable, str(script))
 
     return make

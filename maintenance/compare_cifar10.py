@@ -1,13 +1,12 @@
 """Train the networks of ppcls_configs/cifar10 with several seeds, and compare their accuracy.
 
     paddleclas-eca prepare cifar10
-    python tools/compare_cifar10.py --seeds 1 2 3
+    python maintenance/compare_cifar10.py --seeds 1 2 3
 
 Options ``-o KEY=VALUE`` go to every run. All networks run with one seed before the next seed
-begins. What a run printed stays in ``--output``, and a run that is there to its end is not
-repeated, so that an interrupted comparison goes on. The table that is printed at the end, in
-Markdown, has the accuracies after the last epoch: the best of all epochs would be chosen on the
-images that it is measured on. Checkpoints are not kept.
+begins. The logs stay in ``--output``, and a complete run is not repeated, so that an interrupted
+comparison resumes. The Markdown table at the end has the accuracies after the last epoch: the best
+of all epochs would be chosen on the images that it is measured on. Checkpoints are not kept.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CONFIGS = ("ResNet18", "SE_ResNet18", "ECA_ResNet18")
-TOOLS = Path(__file__).resolve().parent
+TRAIN = Path(__file__).resolve().parents[1] / "tools" / "train.py"
 
 
 def main() -> int:
-    """Run what has not run yet, and print the table."""
+    """Run what is missing, and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -59,10 +58,10 @@ def main() -> int:
 
 def _train(config: str, options: list[str], log: Path) -> None:
     with tempfile.TemporaryDirectory() as checkpoints, open(log, "w", encoding="utf-8") as file:
-        # First line: what the run was, to tell it from one with other options.
+        # The first line tells the run from one with other options.
         file.write(f"{' '.join(options)}\n")
         file.flush()
-        words = [sys.executable, str(TOOLS / "train.py"), "-c", f"cifar10/{config}"]
+        words = [sys.executable, str(TRAIN), "-c", f"cifar10/{config}"]
         for option in [*options, f"Global.output_dir={checkpoints}"]:
             words += ["-o", option]
         run = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT)
