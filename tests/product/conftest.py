@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from training_log import run_folder
+
+DIGITS = "digits/ECA_ResNet18"
 
 
 @pytest.fixture(scope="session")
@@ -21,15 +24,35 @@ def short_digits(digits) -> list[str]:
 
 
 class Trained(NamedTuple):
-    """A finished training run: its folder of checkpoints, and what it printed."""
+    """A finished training run: its directory of checkpoints, and what it printed."""
 
     folder: Path
     log: str
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, run_tool, short_digits) -> Trained:
+def trained(make_once, run_tool, short_digits) -> Trained:
     """Three epochs on the short digits, by one process."""
-    folder = tmp_path_factory.mktemp("trained")
-    finished = run_tool("train", "digits/ECA_ResNet18", short_digits, cwd=folder)
-    return Trained(run_folder(folder / "output"), finished.stdout)
+
+    def train(folder: Path) -> None:
+        finished = run_tool("train", DIGITS, short_digits, cwd=folder)
+        (folder / "printed.txt").write_text(finished.stdout)
+
+    folder = make_once("trained", train)
+    return Trained(run_folder(folder / "output"), (folder / "printed.txt").read_text())
+
+
+@pytest.fixture(scope="session")
+def trained_exported(make_once, run_tool, trained) -> Trained:
+    """The exported directory of ``trained``, with ONNX where that can be, and what was printed."""
+
+    def export(folder: Path) -> None:
+        overrides = [f"Global.pretrained_model={trained.folder / 'latest'}"]
+        # The extra `onnx`; there is no paddle2onnx for Python 3.13.
+        if all(map(find_spec, ("paddle2onnx", "onnxruntime"))):
+            overrides.append("Global.export_onnx=True")
+        finished = run_tool("export_model", DIGITS, overrides, cwd=folder)
+        (folder / "printed.txt").write_text(finished.stdout)
+
+    folder = make_once("trained_exported", export)
+    return Trained(folder / "inference" / "digits", (folder / "printed.txt").read_text())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable, NamedTuple
 
+import psutil
 import pytest
+from commands import as_options, descendants, kill_tree
 
 TRAIN = Path(__file__).resolve().parents[2] / "tools" / "train.py"
 CONFIG = "digits/ECA_ResNet18"
-# Two processes on two busy cores take their time to start.
-START_TIMEOUT = 240.0
+# Seconds that anything may take: no test is about speed, this only ends what hangs.
+TIMEOUT = 300.0
 
 
 class Launcher:
@@ -39,15 +40,15 @@ class Launcher:
 
     def wait_for(self, text: str, rank: int = 0) -> None:
         """Wait until a rank has logged a text."""
-        self._wait(lambda: text in self.log(rank), START_TIMEOUT, f"{text!r} of rank {rank}")
+        self._wait(lambda: text in self.log(rank), f"{text!r} of rank {rank}")
 
-    def wait(self, seconds: float) -> int:
-        """Exit code of the launcher, which must end within these seconds."""
-        self._wait(lambda: self.process.poll() is not None, seconds, "the end")
+    def wait(self) -> int:
+        """Wait for the end of the launcher; returns its exit code."""
+        self._wait(lambda: self.process.poll() is not None, "the end")
         return self.process.returncode
 
-    def _wait(self, happened: Callable[[], bool], seconds: float, what: str) -> None:
-        until = time.monotonic() + seconds
+    def _wait(self, happened: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + TIMEOUT
         while not happened():
             ended = self.process.poll() is not None and not happened()
             if ended or time.monotonic() > until:
@@ -56,36 +57,15 @@ class Launcher:
             time.sleep(0.1)
 
     def ranks(self) -> list[int]:
-        """Process ids of the ranks of this machine, in their order."""
+        """Process ids of the running ranks of this machine, in their order."""
         ranks = {}
-        for pid, parent in self._family().items():
-            rank = _local_rank(pid)
-            # Loader processes have the same environment; they are children of ranks.
-            if rank is not None and _local_rank(parent) is None:
-                ranks[rank] = pid
+        for member in descendants(self.process):
+            with contextlib.suppress(psutil.Error):
+                rank, parent = _local_rank(member), member.parent()
+                # Loader processes have the same environment; they are children of ranks.
+                if rank is not None and (parent is None or _local_rank(parent) is None):
+                    ranks[rank] = member.pid
         return [ranks[rank] for rank in sorted(ranks)]
-
-    def kill(self) -> None:
-        """Kill the launcher and all below it, as when a machine loses power."""
-        for pid in [self.process.pid, *self._family()]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
-
-    def _family(self) -> dict[int, int]:
-        """Process ids of all that the launcher has started, each with that of its parent."""
-        children: dict[int, list[int]] = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-        family: dict[int, int] = {}
-        parents = [self.process.pid]
-        for parent in parents:
-            for child in children.get(parent, []):
-                family[child] = parent
-                parents.append(child)
-        return family
 
 
 class Machine(NamedTuple):
@@ -127,7 +107,7 @@ def launch(
     folder.mkdir(exist_ok=True)
     words = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", "log", *options]
     words += [str(TRAIN), "-c", CONFIG]
-    words += [word for override in overrides for word in ("-o", override)]
+    words += as_options(overrides)
     with open(folder / "printed.txt", "w") as printed:
         process = subprocess.Popen(
             [*machine.prefix, *before, *words],
@@ -141,7 +121,7 @@ def launch(
     try:
         yield launcher
     finally:
-        launcher.kill()
+        kill_tree(process)
 
 
 def namespaces_permitted() -> bool:
@@ -213,13 +193,6 @@ def launch_on(
         ]
 
 
-def _local_rank(pid: int) -> int | None:
-    try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
-    except OSError:
-        return None
-    for entry in environment.split("\0"):
-        name, _, value = entry.partition("=")
-        if name == "PADDLE_LOCAL_RANK":
-            return int(value)
-    return None
+def _local_rank(process: psutil.Process) -> int | None:
+    rank = process.environ().get("PADDLE_LOCAL_RANK")
+    return None if rank is None else int(rank)

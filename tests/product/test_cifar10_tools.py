@@ -6,6 +6,7 @@ import copy
 
 import pytest
 from cifar10_archive import make_batches, pickle_of_python_2, write_archive
+from commands import as_options
 from training_log import evaluated_top1, logged_steps, run_folder
 
 import paddleclas_eca
@@ -56,16 +57,16 @@ def test_networks_differ_in_the_weights_of_the_attention(name, more):
 
 
 @pytest.fixture
-def prepared(tmp_path, run_python):
-    """A folder where 60 training and 20 test images lie where the configs look for them."""
+def prepared(tmp_path, run_command):
+    """A directory with 60 training and 20 test images where the configs look for them."""
     batches = {name: pickle_of_python_2(batch) for name, batch in make_batches(20).items()}
     archive = write_archive(tmp_path / "cifar-10-python.tar.gz", batches)
-    command = "import sys; from paddleclas_eca.cli import main; sys.exit(main())"
     counts = ["--train-images", "60", "--val-images", "20"]
-    run_python("-c", command, "prepare", "cifar10", "--archive", archive, *counts, cwd=tmp_path)
+    run_command("prepare", "cifar10", "--archive", archive, *counts, cwd=tmp_path)
     return tmp_path
 
 
+@pytest.mark.slow
 def test_from_the_archive_to_a_prediction(prepared, run_tool):
     on_cpu = ["Global.device=cpu", "Global.epochs=1", "Global.print_batch_step=1"]
     on_cpu += [f"DataLoader.{part}.loader.num_workers=0" for part in ("Train", "Eval")]
@@ -92,8 +93,7 @@ def test_comparison_runs_once_and_prints_its_table(prepared, repository, run_pyt
     script = repository / "maintenance" / "compare_cifar10.py"
     options = ["Global.device=cpu", "Arch.stride_list=[2, 2, 2, 2, 2]"]
     options += [f"DataLoader.{part}.loader.num_workers=0" for part in ("Train", "Eval")]
-    words = [word for option in options for word in ("-o", option)]
-    words += ["--seeds", "7", "8", "--epochs", "1", "--jobs", "2"]
+    words = [*as_options(options), "--seeds", "7", "8", "--epochs", "1", "--jobs", "2"]
     first = run_python(script, *words, cwd=prepared, timeout=900).stdout
     logs = prepared / "output" / "compare_cifar10"
     for name in CONFIGS:

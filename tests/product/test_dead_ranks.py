@@ -1,4 +1,4 @@
-"""A process of a job is killed, or stands still."""
+"""A process of a job is killed, or hangs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from commands import is_running
 from launching import launch
 from training_log import logged_steps
 
@@ -23,21 +24,23 @@ def test_killed_rank_ends_the_job(tmp_path, overrides, lost):
     overrides = [*overrides, "Global.epochs=100"]
     with launch(tmp_path, overrides, "--nproc_per_node", "2") as launcher:
         launcher.wait_for(FIRST_STEPS)
-        os.kill(launcher.ranks()[lost], signal.SIGKILL)
+        ranks = launcher.ranks()
+        os.kill(ranks[lost], signal.SIGKILL)
         # The first rank's exit code: of SIGKILL, as the shell sees -9, or our own.
-        assert launcher.wait(20) == (247 if lost == 0 else 75)
-        assert not launcher.ranks()
+        assert launcher.wait() == (247 if lost == 0 else 75)
+        assert not any(map(is_running, ranks))
         assert f"error: rank {1 - lost} ends, because rank {lost} ended" in launcher.log(1 - lost)
         assert "C++ Traceback" not in launcher.log(1 - lost)
 
 
-def test_rank_that_stands_still_ends_the_job(tmp_path, overrides):
+def test_rank_that_hangs_ends_the_job(tmp_path, overrides):
     overrides = [*overrides, "Global.epochs=100", "Global.peer_timeout=10"]
     with launch(tmp_path, overrides, "--nproc_per_node", "2") as launcher:
         launcher.wait_for(FIRST_STEPS)
-        os.kill(launcher.ranks()[1], signal.SIGSTOP)
-        assert launcher.wait(30) == 75
-        assert not launcher.ranks()
+        ranks = launcher.ranks()
+        os.kill(ranks[1], signal.SIGSTOP)
+        assert launcher.wait() == 75
+        assert not any(map(is_running, ranks))
         assert "error: rank 0 ends, because nothing was heard of rank 1 for 10 s" in launcher.log(0)
 
 
@@ -51,13 +54,13 @@ done
 """
 
 
-def test_loop_around_the_launcher_goes_on_from_the_checkpoint(tmp_path, overrides):
+def test_loop_around_the_launcher_resumes_from_the_checkpoint(tmp_path, overrides):
     overrides = [*overrides, "Global.epochs=4", "Global.checkpoints=auto"]
     before = ("bash", "-c", LOOP, "loop")
     with launch(tmp_path, overrides, "--nproc_per_node", "2", before=before) as launcher:
         launcher.wait_for("[Train][Epoch 2/4][Iter: 1/2]")
         os.kill(launcher.ranks()[1], signal.SIGKILL)
-        assert launcher.wait(240) == 0
+        assert launcher.wait() == 0
         epochs = [step.epoch for step in logged_steps(launcher.log(0))]
     # Each epoch once, but for the one in which the rank was killed.
     assert epochs[:2] == [1, 1] and epochs[-4:] == [3, 3, 4, 4]
