@@ -1,7 +1,7 @@
-"""Read pickles without running what they may hold.
+"""Read pickles without running code that they may hold.
 
-A pickle can call any function of any module. This reader admits arrays of numbers, plain
-containers and plain values, and refuses the rest.
+A pickle can call any function of any module. This reader accepts arrays of numbers, plain
+containers and plain values, and refuses everything else.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import numpy as np
 # The state that NumPy pickles with a plain dtype: version, byte order, then nothing of
 # sub-arrays, fields, sizes, alignment and flags.
 _PLAIN_DTYPE = (None, None, None, -1, -1, 0)
+
 # Far more than the tensors and settings of any checkpoint.
-_MOST_VALUES = 1_000_000
+_MOST_VALUES = 300_000
 
 
 class _Dtype:
-    """A proxy for ``numpy.dtype`` while a pickle is read.
+    """Replaces ``numpy.dtype`` while a pickle is read.
 
     NumPy's own takes flags from the pickle that can make it read bytes as addresses.
     """
@@ -35,12 +36,12 @@ class _Dtype:
     def __setstate__(self, state: Any) -> None:
         _, order, *rest = state
         if tuple(rest) != _PLAIN_DTYPE or order not in ("<", ">", "|", "="):
-            raise pickle.UnpicklingError("it holds an array whose type is not a plain number")
+            raise pickle.UnpicklingError("it holds an array of a type that is not a plain number")
         self.dtype = self.dtype.newbyteorder(order)
 
 
 class _Array(np.ndarray):
-    """A proxy for ``numpy.ndarray`` while a pickle is read, and has only plain numbers."""
+    """Replaces ``numpy.ndarray`` while a pickle is read; holds only plain numbers."""
 
     def __setstate__(self, state: Any) -> None:
         version, shape, dtype, fortran_order, data = state
@@ -50,10 +51,10 @@ class _Array(np.ndarray):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds proxies for the few names that arrays need, and no other name.
+    """Resolves the few names that arrays need to safe replacements, and no other name.
 
-    The proxies are bound methods, so that a pickle cannot change what they do to the files
-    that are read later, as it could with the classes themselves.
+    The replacements are bound methods: a pickle could change the classes themselves, for the
+    files that are read later.
     """
 
     def _reconstruct(self, array_type: Any, shape: Any, code: Any) -> np.ndarray:
@@ -86,7 +87,7 @@ class _Unpickler(pickle.Unpickler):
         return OrderedDict(*items)
 
     # NumPy 2 renamed the module; Python 2 named its built-ins otherwise.
-    _ADMITTED = {
+    _REPLACEMENTS = {
         "numpy._core.multiarray._reconstruct": "_reconstruct",
         "numpy.core.multiarray._reconstruct": "_reconstruct",
         "numpy._core.multiarray.scalar": "_scalar",
@@ -100,14 +101,13 @@ class _Unpickler(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """The proxy for a name; every other name is refused."""
-        proxy = self._ADMITTED.get(f"{module}.{name}")
-        if proxy is None:
+        """The replacement for a name; every other name is refused."""
+        replacement = self._REPLACEMENTS.get(f"{module}.{name}")
+        if replacement is None:
             raise pickle.UnpicklingError(
-                f"it refers to {module}.{name}, which arrays do not need and which could "
-                f"run a program"
+                f"it refers to {module}.{name}, which arrays do not need and which could run code"
             )
-        return getattr(self, proxy)
+        return getattr(self, replacement)
 
 
 def _latin1(data: Any) -> bytes:
@@ -115,19 +115,19 @@ def _latin1(data: Any) -> bytes:
 
 
 def unpickle(content: bytes) -> Any:
-    """Containers, NumPy arrays and plain values of a pickle, of Python 2 as well.
+    """Containers, NumPy arrays and plain values of a pickle, also one of Python 2.
 
     Raises:
-        pickle.UnpicklingError: it refers to anything else; nothing of it has run. What is no
-            pickle, or is cut short, raises this or any other exception.
+        pickle.UnpicklingError: it refers to anything else; no code of it has run. What is not a
+            pickle, or is truncated, raises this or any other exception.
     """
-    # Paddle reads strings of Python 2 like this, too.
+    # Like Paddle itself.
     return _plain(_Unpickler(io.BytesIO(content), encoding="latin1").load())
 
 
 def _plain(value: Any) -> Any:
     """``value`` with ordinary arrays for :class:`_Array`."""
-    # Containers can hold one another many times: a short pickle can stand for endlessly many.
+    # Containers can contain each other many times: a short pickle can expand without end.
     seen = itertools.count(1)
 
     def plain(value: Any) -> Any:

@@ -23,7 +23,6 @@ _MODULES = {
     "summary": "summary",
     "plot": "plot",
     "attention": "attention",
-    "benchmark": "benchmark",
     "doctor": "doctor",
 }
 COMMANDS = tuple(_MODULES)

@@ -1,26 +1,29 @@
-"""Read what ``paddle.save`` wrote without running what it may hold.
+"""Read files of ``paddle.save`` without running code that they may hold.
 
-Paddle's files are pickles, and a pickle can call any function of any module: loading weights
-from elsewhere is running their author's program. Weights need nothing of that. This reader
-admits arrays of numbers, tensors, plain containers and plain values, and refuses the rest.
+Paddle's files are pickles, and a pickle can call any function of any module: loading a weight
+file from elsewhere can run any program. This reader accepts arrays of numbers, tensors, plain
+containers and plain values, and refuses everything else.
 """
 
 from __future__ import annotations
 
 import io
 from os import PathLike
-from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
 
 from ..errors import UserError
+from ..files import read_file
 from ..safe_pickle import unpickle
 
 _FilePath = Union[str, "PathLike[str]"]
 
-# With protocols 2 and 3 Paddle cuts tensors of a gibibyte or more into flat parts; this entry
-# says how they belong together. (The spelling is Paddle's.)
+# More than the weights and optimizer state of any network here; files are read into memory.
+MAX_BYTES = 20 * 2**30
+
+# With protocols 2 and 3 Paddle splits tensors of 1 GiB or more into flat parts; this entry says
+# how to join them. (The spelling is Paddle's.)
 _PARTS = "UnpackBigParamInfor@@"
 
 
@@ -28,38 +31,32 @@ def load_arrays(file: _FilePath) -> Any:
     """Read a file of ``paddle.save``: containers with NumPy arrays for the tensors.
 
     Raises:
-        UserError: the file is no such pickle, is cut short, or refers to anything else than
-            arrays need; nothing of it has run.
+        UserError: the file is not a regular file, is not such a pickle, is truncated, or refers
+            to anything that arrays do not need; no code of it has run.
     """
-    return _unpickle(_content(file), file)
+    return arrays_in(read_file(file, "weights", MAX_BYTES), file)
+
+
+def arrays_in(content: bytes, file: _FilePath) -> Any:
+    """Like :func:`load_arrays`, for the content of a file."""
+    try:
+        return _joined(unpickle(content))
+    except Exception as error:
+        raise _unreadable(file, error) from error
 
 
 def load(file: _FilePath, **options: Any) -> Any:
-    """Like ``paddle.load`` for files of ``paddle.save``, but refuse what could run a program.
+    """Like ``paddle.load`` for files of ``paddle.save``, but refuses what could run code.
 
     Raises:
         UserError: as :func:`load_arrays`.
     """
     import paddle
 
-    content = _content(file)
-    _unpickle(content, file)
+    content = read_file(file, "weights", MAX_BYTES)
+    arrays_in(content, file)
     try:
         return paddle.load(io.BytesIO(content), **options)
-    except Exception as error:
-        raise _unreadable(file, error) from error
-
-
-def _content(file: _FilePath) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from error
-
-
-def _unpickle(content: bytes, file: _FilePath) -> Any:
-    try:
-        return _joined(unpickle(content))
     except Exception as error:
         raise _unreadable(file, error) from error
 
@@ -70,7 +67,7 @@ def _unreadable(file: _FilePath, error: Exception) -> UserError:
 
 
 def _joined(state: Any) -> Any:
-    """``state`` with the tensors whole that Paddle cut into parts."""
+    """``state`` with the tensors joined that Paddle split into parts."""
     if not isinstance(state, dict) or _PARTS not in state:
         return state
     whole = dict(state)
