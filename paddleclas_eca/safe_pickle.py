@@ -1,7 +1,7 @@
-"""Read pickles without running what they may hold.
+"""Read pickles without running code that they may hold.
 
-A pickle can call any function of any module. This reader admits arrays of numbers, plain
-containers and plain values, and refuses the rest.
+A pickle can call any function of any module. This reader accepts arrays of numbers, plain
+containers and plain values, and refuses everything else.
 """
 
 from __future__ import annotations

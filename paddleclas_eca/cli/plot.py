@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import UserError, excerpt
 from .command import Command
 
-_PICTURE = "curves"
+_NAME = "curves"
 _OTHER_FORMATS = (".pdf", ".jpg", ".jpeg", ".eps", ".ps", ".gif", ".webp", ".tif", ".tiff")
 
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="FILE_OR_DIR",
-        help=f"a .png or .svg file, or a directory for both (default: {_PICTURE}.png and .svg in "
+        help=f"a .png or .svg file, or a directory for both (default: {_NAME}.png and .svg in "
         f"OUTPUT_DIR; in the current directory if there are several)",
     )
     parser.add_argument(
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from ..hosts.paddleclas.training_log import find_training_logs, open_training_log
     from ..visualize.curves import MOST_RUNS, Run, TrainingLog, draw_curves, run_names
 
-    path = _picture_path(args.output, args.runs)
+    path = _figure_path(args.output, args.runs)
     logs: dict[Path, TrainingLog] = {}
     for given in args.runs:
         known = {file.resolve() for file in logs}
@@ -82,18 +82,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _picture_path(output: str | None, runs: Sequence[str]) -> Path:
+def _figure_path(output: str | None, runs: Sequence[str]) -> Path:
     """The path of the figure; without a suffix if all formats are written."""
     if output is None:
         given = Path(runs[0])
         directory = Path() if len(runs) > 1 else given if given.is_dir() else given.parent
-        return directory / _PICTURE
+        return directory / _NAME
     path = Path(output)
     if path.suffix.lower() in (".png", ".svg") and not path.is_dir():
         return path
     if path.suffix.lower() in _OTHER_FORMATS:
         raise UserError(f"--output {output}: give a .png or .svg file, or a directory for both")
-    return path / _PICTURE
+    return path / _NAME
 
 
 COMMAND = Command("plot", "draw the curves of training runs from their logs", add_arguments, run)

@@ -41,7 +41,6 @@ def prepare_imagenet(
     output: Path | None = None,
     devkit: Path | None = None,
     overwrite: bool = False,
-    progress: bool = True,
 ) -> PreparedDataset:
     """Write PaddleClas's label lists for an ILSVRC2012 directory.
 
@@ -56,7 +55,6 @@ def prepare_imagenet(
         output: where to write ``train_list.txt`` and ``val_list.txt``; ``root`` by default.
         devkit: the development kit or its ``data`` directory; by default the one in ``root``.
         overwrite: replace existing lists that differ.
-        progress: show progress bars on a terminal.
 
     Raises:
         UserError: ``root`` does not have that form; a file name has a space (PaddleClas's
@@ -73,8 +71,8 @@ def prepare_imagenet(
         )
     labels = {wnid: label for label, wnid in enumerate(wnids)}
     # The small split first: what is wrong with it shows before a million files are listed.
-    val = _label_val(val_directory, labels, devkit or root / DEVKIT, progress)
-    train = _label_by_directory(train_directory, wnids, labels, progress)
+    val = _label_val(val_directory, labels, devkit or root / DEVKIT)
+    train = _label_by_directory(train_directory, wnids, labels)
     return write_dataset(
         root,
         wnids,
@@ -125,9 +123,7 @@ def _check_spaces(root: Path, images: Sequence[str]) -> None:
             )
 
 
-def _label_val(
-    directory: Directory, labels: Mapping[str, int], devkit: Path, progress: bool
-) -> _Split:
+def _label_val(directory: Directory, labels: Mapping[str, int], devkit: Path) -> _Split:
     present = _classes_of(directory)
     numbered = {
         name: int(match[1]) for name in directory.images if (match := _NUMBERED.fullmatch(name))
@@ -138,7 +134,7 @@ def _label_val(
             f"them, such as {next(iter(numbered))}. Move all images into class directories, or none"
         )
     if present:
-        return _label_by_directory(directory, present, labels, progress)
+        return _label_by_directory(directory, present, labels)
     if numbered:
         return _label_by_number(directory, numbered, labels, devkit)
     raise UserError(
@@ -148,7 +144,7 @@ def _label_val(
 
 
 def _label_by_directory(
-    directory: Directory, present: Sequence[str], labels: Mapping[str, int], progress: bool
+    directory: Directory, present: Sequence[str], labels: Mapping[str, int]
 ) -> _Split:
     from tqdm import tqdm
 
@@ -159,7 +155,8 @@ def _label_by_directory(
             f"Remove them, or add their training images"
         )
     split = directory.path.name
-    bar = tqdm(present, desc=split, unit="class", disable=None if progress else True)
+    # On a terminal only.
+    bar = tqdm(present, desc=split, unit="class", disable=None)
     classes = read_classes(directory, bar, nested=False)
     lines = []
     for wnid, images in classes.images.items():

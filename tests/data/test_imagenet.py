@@ -325,11 +325,8 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(
-    ("stream", "progress", "shown"),
-    [(Terminal, True, True), (Terminal, False, False), (io.StringIO, True, False)],
-)
-def test_progress_bar_on_a_terminal_only(in_folders, stream, progress, shown):
+@pytest.mark.parametrize(("stream", "shown"), [(Terminal, True), (io.StringIO, False)])
+def test_progress_bar_on_a_terminal_only(in_folders, stream, shown):
     with contextlib.redirect_stderr(stream()) as stderr:
-        prepare_imagenet(in_folders, progress=progress)
+        prepare_imagenet(in_folders)
     assert ("3/3" in stderr.getvalue()) == shown

@@ -73,7 +73,7 @@ def read_training_log(lines: Iterable[str]) -> TrainingLog:
             epoch, iteration, steps = map(int, step.groups()[:3])
             rates = tuple(float(rate) for rate in _RATE.findall(step[4]))
             if epoch == resumed_epoch:
-                # Some versions count the whole epoch here, others what is left of it.
+                # Some versions count the whole epoch here, others the rest of it.
                 steps = max(steps, steps_per_epoch)
                 iteration += skipped
             steps_per_epoch = steps
