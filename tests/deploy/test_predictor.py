@@ -116,6 +116,10 @@ def test_models_without_softmax(exported):
 
 
 def test_mistakes_are_named(predictor, finished_export, exported):
+    with pytest.raises(UserError, match=r"gives \[3, 32, 32\] and the model takes \[3, 64, 64\]"):
+        file = exported / "metadata.json"
+        file.write_text(file.read_text().replace("32", "64"))
+        Predictor(exported).predict([np.zeros((8, 8, 3), "uint8")])
     with pytest.raises(UserError, match="backend must be one of paddle, onnxruntime, got 'onnx'"):
         Predictor(finished_export, backend="onnx")
     with pytest.raises(UserError, match="topk is 11, and the model has 10 classes"):
