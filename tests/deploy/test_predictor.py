@@ -104,6 +104,18 @@ def test_predictor_needs_no_host(finished_export, pictures, backend, request):
     assert len(found) == 4
 
 
+@pytest.mark.parametrize("name", ["inference.pdiparams", "inference.json", "inference.onnx"])
+def test_corrupt_networks_are_named(exported, name, request):
+    backend = "paddle"
+    if name == "inference.onnx":
+        request.getfixturevalue("needs_onnx")
+        backend = "onnxruntime"
+    file = exported / name
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=f"{exported}.* cannot be read by"):
+        Predictor(exported, backend)
+
+
 def test_models_without_softmax(exported):
     file = exported / "metadata.json"
     metadata = json.loads(file.read_text())
