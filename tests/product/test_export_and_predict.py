@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from training_log import evaluated_top1
 
-from paddleclas_eca.deploy import Predictor
-
 DIGITS = "digits/ECA_ResNet18"
 MAIN = "import sys; from paddleclas_eca.cli import main; sys.exit(main(sys.argv[1:]))"
 HAS_ONNX = all(find_spec(package) for package in ("paddle2onnx", "onnxruntime"))
@@ -83,7 +81,7 @@ def test_script_of_a_checkout_leaves_the_same_folder(exported, trained, run_pyth
     assert (folder / name).read_text() == (exported[0] / name).read_text()
 
 
-def test_code_of_the_document(exported, repository, run_python, tmp_path):
+def test_code_and_command_of_the_document(exported, repository, run_python, tmp_path):
     (tmp_path / "inference").mkdir()
     (tmp_path / "inference" / "digits").symlink_to(exported[0])
     (tmp_path / "ppcls_configs").symlink_to(repository / "ppcls_configs")
@@ -95,9 +93,12 @@ def test_code_of_the_document(exported, repository, run_python, tmp_path):
     titles = ["In Python", "Paddle Inference", *(["ONNX Runtime"] if HAS_ONNX else [])]
     code = [re.search(r"```python\n(.*?)```", parts[title], re.DOTALL)[1] for title in titles]
     printed = run_python("-c", "\n".join(code), cwd=tmp_path).stdout.splitlines()
-    # Paddle's C++ code prints that while it optimizes; our own tools keep it away.
+    # Paddle's C++ code prints that while it optimises; our own tools keep it away.
     printed = [line for line in printed if not line.endswith("CheckIfOneDNNSupport")]
-    [three] = Predictor(exported[0]).predict([shipped], topk=2)
-    assert printed[0].startswith(str(three.names))
+    command = re.search(r"```bash\npaddleclas-eca (.*)\n```", parts["Predict"])[1]
+    words = [*command.split(), "--format", "json"]
+    lines = run_python("-c", MAIN, *words, cwd=tmp_path).stdout.splitlines()
+    three = next(json.loads(line) for line in lines if "3.png" in line)
+    assert printed[0].startswith(str(three["label_names"]))
     assert printed[1].startswith("a.png Prediction(") and printed[2].startswith("b.png Prediction(")
-    assert printed[3:] == three.names[:1] * (len(titles) - 1)
+    assert printed[3:] == three["label_names"][:1] * (len(titles) - 1)
