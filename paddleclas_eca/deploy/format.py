@@ -73,7 +73,7 @@ _NORMALIZE = {
 
 
 @contextlib.contextmanager
-def staged_folder(folder: Path) -> Iterator[Path]:
+def staged_folder(folder: Path, option: str = "folder") -> Iterator[Path]:
     """Write an exported model: yields a new folder for its files.
 
     They replace all files of a former model in ``folder``: an ONNX file of other weights does not
@@ -81,11 +81,12 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
     Args:
         folder: where the model belongs; made if it is missing.
+        option: what it was given as, for messages.
 
     Raises:
         UserError: the files cannot be written.
     """
-    with _writing(folder):
+    with _writing(folder, option):
         is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"{_STAGE}*"):  # of a process that was killed
@@ -93,7 +94,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=folder))
     try:
         yield stage
-        with _writing(folder):
+        with _writing(folder, option):
             _move_in(stage, folder)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -116,13 +117,13 @@ def _move_in(stage: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _writing(folder: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"the exported model cannot be written to {folder}: {error.strerror or error}. Fix "
-            f"that, or choose another folder (Global.save_inference_dir)"
+            f"{option}: the exported model cannot be written to {folder}: "
+            f"{error.strerror or error}. Fix that, or choose another folder"
         ) from error
 
 
@@ -365,10 +366,10 @@ def _cannot_predict(folder: Path, model: str, post: str, activation: str | None)
     elif post == "Topk":
         what = f"has {activation} scores, of several classes at once"
     else:
-        what = f"needs PaddleClas's {post} to read its output"
+        what = f"needs {post} to read its output"
     return (
         f"{folder}: {model} {what}, and predict ranks the classes of classifiers alone. Run it "
-        f"with Paddle Inference, or with PaddleClas's deploy/python"
+        f"with Paddle Inference (docs/deployment.md)"
     )
 
 

@@ -85,7 +85,7 @@ class Predictor:
             name = f"an array {list(image.shape)}" if isinstance(image, np.ndarray) else image
             raise UserError(
                 f"{name}: preprocessing gives {list(value.shape)} and the model takes "
-                f"{list(self.model.input_shape)}. Export it with a Global.image_shape that the "
+                f"{list(self.model.input_shape)}. Export it again with the image shape that its "
                 f"transforms give"
             )
         return value

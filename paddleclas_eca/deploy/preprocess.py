@@ -6,8 +6,10 @@ evaluated; tests hold that the results are the same.
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Callable, Union
 
@@ -18,6 +20,7 @@ from ..errors import UserError, check_option, check_positive_int
 
 Image = Union[str, "os.PathLike[str]", np.ndarray]
 Step = Callable[[Any], Any]
+Size = Union[int, Sequence[int]]
 
 _CV2 = {
     "nearest": "INTER_NEAREST",
@@ -26,8 +29,7 @@ _CV2 = {
     "bicubic": "INTER_CUBIC",
     "lanczos": "INTER_LANCZOS4",
 }
-_PIL = {name: name.upper() for name in ("nearest", "bilinear", "bicubic", "box", "lanczos")}
-_PIL["hamming"] = "HAMMING"
+_PIL = ("nearest", "bilinear", "bicubic", "box", "lanczos", "hamming")
 # A resize of a narrow image by its short side could ask for any amount of memory.
 _MAX_PIXELS = 2**27
 
@@ -136,136 +138,125 @@ def build_steps(described: Sequence[dict[str, Any]], origin: str) -> list[Step]:
         ((name, options),) = entry.items()
         options = {} if options is None else options
         try:
-            known = STEPS[name].__init__.__kwdefaults__ or {}
             for option in options:
-                check_option(name, option, known)
+                check_option(name, option, [field.name for field in fields(STEPS[name])])
             steps.append(STEPS[name](**options))
         except (TypeError, ValueError, LookupError, OverflowError, AttributeError) as error:
             raise UserError(f"{origin}: {name}: {error}") from error
     return steps
 
 
+@dataclass
 class DecodeImage:
     """Bytes of a file to ``[H, W, 3]``, uint8; blue first unless ``to_rgb``."""
 
-    def __init__(
-        self,
-        *,
-        to_rgb: bool = True,
-        to_np: bool = True,
-        channel_first: bool = False,
-        backend: str = "cv2",
-    ) -> None:
-        self._backend = _choice("backend", backend, ("cv2", "pil"))
-        # What is not made an array stays as the backend decodes it.
-        self.to_rgb = to_rgb if to_np else self._backend == "pil"
-        self.channel_first = channel_first and to_np
+    to_rgb: bool = True
+    to_np: bool = True
+    channel_first: bool = False
+    backend: str = "cv2"
+
+    def __post_init__(self) -> None:
+        self.backend = _choice("backend", self.backend, ("cv2", "pil"))
+        if not self.to_np:  # it stays as the backend decodes it
+            self.to_rgb, self.channel_first = self.backend == "pil", False
 
     def __call__(self, content: bytes) -> np.ndarray:
         """Bytes to ``[H, W, 3]``, or ``[3, H, W]`` with ``channel_first``."""
-        if self._backend == "pil":
-            import io
-
-            from PIL import Image as pil
-
-            image = np.asarray(pil.open(io.BytesIO(content)).convert("RGB"))[:, :, ::-1]
+        if self.backend == "pil":
+            image = np.asarray(_pil().open(io.BytesIO(content)).convert("RGB"))[:, :, ::-1]
         else:
             import cv2
 
             image = cv2.imdecode(np.frombuffer(content, dtype="uint8"), cv2.IMREAD_COLOR)
-        if self.to_rgb:
-            image = image[:, :, ::-1]
+        image = image[:, :, ::-1] if self.to_rgb else image
         return image.transpose(2, 0, 1) if self.channel_first else image
 
 
+@dataclass
 class ResizeImage:
     """Resize to ``size`` (width, height), or so that the short side is ``resize_short``."""
 
-    def __init__(
-        self,
-        *,
-        size: int | Sequence[int] | None = None,
-        resize_short: float | None = None,
-        interpolation: str | None = None,
-        backend: str = "cv2",
-    ) -> None:
-        self._short = _number("resize_short", resize_short or 0)
-        if self._short <= 0:
-            self._size = _pair("size", size)
-        self._backend = _choice("backend", backend, ("cv2", "pil"))
-        # The defaults of the two libraries, which PaddleClas leaves to them.
-        default, names = ("bicubic", _PIL) if self._backend == "pil" else ("bilinear", _CV2)
-        self._interpolation = names[_choice("interpolation", interpolation or default, names)]
+    size: Size | None = None
+    resize_short: float | None = None
+    interpolation: str | None = None
+    backend: str = "cv2"
+
+    def __post_init__(self) -> None:
+        self.resize_short = _number("resize_short", self.resize_short or 0)
+        if self.resize_short <= 0:
+            self.size = _pair("size", self.size)
+        self.backend = _choice("backend", self.backend, ("cv2", "pil"))
+        # The defaults of the two libraries.
+        default, names = ("bicubic", _PIL) if self.backend == "pil" else ("bilinear", _CV2)
+        self.interpolation = _choice("interpolation", self.interpolation or default, names)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """``[H, W, 3]`` to another height and width."""
-        if self._short > 0:
+        size = self.size
+        if self.resize_short > 0:
             height, width = image.shape[:2]
-            factor = float(self._short) / min(width, height)
+            factor = float(self.resize_short) / min(width, height)
             size = int(round(width * factor)), int(round(height * factor))
-        else:
-            size = self._size
-        return _resize(image, size, self._backend, self._interpolation)
+        return _resize(image, size, self.backend, self.interpolation)
 
 
+@dataclass
 class CropImage:
     """Crop the centre of ``size`` (width, height)."""
 
-    def __init__(self, *, size: int | Sequence[int] | None = None) -> None:
-        self._size = _pair("size", size)
+    size: Size
+
+    def __post_init__(self) -> None:
+        self.size = _pair("size", self.size)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """``[H, W, 3]`` to ``[height, width, 3]``; raises ValueError for smaller images."""
-        (width, height), (rows, columns) = self._size, image.shape[:2]
-        if width > columns or height > rows:
-            raise ValueError(
-                f"an image {columns} wide and {rows} high cannot be cropped to {width}x{height}"
-            )
-        left, top = (columns - width) // 2, (rows - height) // 2
-        return image[top : top + height, left : left + width]
+        if self.size[0] > image.shape[1] or self.size[1] > image.shape[0]:
+            raise ValueError(_unfit(image, self.size))
+        return _centre(image, *self.size)
 
 
+@dataclass
 class CropImageAtRatio:
     """Crop the central square of ``size / (size + pad)`` of the short side, and resize it."""
 
-    def __init__(
-        self, *, size: int | None = None, pad: float = 0, interpolation: str = "bilinear"
-    ) -> None:
-        self._size = _pair("size", size)
-        self._ratio = self._size[0] / (self._size[0] + _number("pad", pad))
-        self._interpolation = _CV2[_choice("interpolation", interpolation, _CV2)]
+    size: int
+    pad: float
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        check_positive_int("size", self.size)
+        self.ratio = self.size / (self.size + _number("pad", self.pad))
+        self.interpolation = _choice("interpolation", self.interpolation, _CV2)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """``[H, W, 3]`` to ``[size, size, 3]``."""
-        rows, columns = image.shape[:2]
-        side = int(self._ratio * min(rows, columns))
-        left, top = (columns - side) // 2, (rows - side) // 2
-        crop = image[top : top + side, left : left + side]
-        return _resize(crop, self._size, "cv2", self._interpolation)
+        side = int(self.ratio * min(image.shape[:2]))
+        crop = _centre(image, side, side)
+        return _resize(crop, (self.size, self.size), "cv2", self.interpolation)
 
 
+@dataclass
 class Pad:
     """Surround the image by ``padding`` pixels of the value ``fill``."""
 
-    def __init__(
-        self,
-        *,
-        padding: int | None = None,
-        fill: int = 0,
-        padding_mode: str = "constant",
-        backend: str = "pil",
-    ) -> None:
-        check_positive_int("padding", padding)
-        _choice("padding_mode", padding_mode, ("constant",))
-        _choice("backend", backend, ("cv2", "pil"))
-        self._padding, self._fill = padding, _number("fill", fill or 0)
+    padding: int
+    fill: float = 0
+    padding_mode: str = "constant"
+    backend: str = "pil"
+
+    def __post_init__(self) -> None:
+        check_positive_int("padding", self.padding)
+        _choice("padding_mode", self.padding_mode, ("constant",))
+        self.fill = _number("fill", self.fill or 0)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """``[H, W, 3]`` to ``[H + 2 padding, W + 2 padding, 3]``."""
-        around = (self._padding, self._padding)
-        return np.pad(image, (around, around, (0, 0)), constant_values=self._fill)
+        around = (self.padding, self.padding)
+        return np.pad(image, (around, around, (0, 0)), constant_values=self.fill)
 
 
+@dataclass
 class Padv2:
     """Pad with ``fill_value`` to ``size`` (width, height), or to multiples of ``size_divisor``.
 
@@ -273,156 +264,143 @@ class Padv2:
     ``offsets`` (x, y). The result is float32.
     """
 
-    def __init__(
-        self,
-        *,
-        size: int | Sequence[int] | None = None,
-        size_divisor: int = 32,
-        pad_mode: int = 0,
-        offsets: Sequence[int] | None = None,
-        fill_value: float | Sequence[float] = (127.5, 127.5, 127.5),
-    ) -> None:
-        check_positive_int("size_divisor", size_divisor)
-        self._size = _pair("size", size) if size else None
-        self._divisor = size_divisor
-        self._mode = _choice("pad_mode", pad_mode, (-1, 0, 1, 2))
-        self._fill = np.array(fill_value, dtype="float32")
-        self._offsets = None
-        if pad_mode == -1:
-            x, y = offsets or ()
-            if not (isinstance(x, int) and isinstance(y, int) and min(x, y) >= 0):
-                raise ValueError(f"offsets must be two integers from 0, got {offsets!r}")
-            self._offsets = x, y
+    size: Size | None = None
+    size_divisor: int = 32
+    pad_mode: int = 0
+    offsets: Sequence[int] = ()
+    fill_value: float | Sequence[float] = (127.5, 127.5, 127.5)
+
+    def __post_init__(self) -> None:
+        check_positive_int("size_divisor", self.size_divisor)
+        self.size = _pair("size", self.size) if self.size else None
+        self.pad_mode = _choice("pad_mode", self.pad_mode, (-1, 0, 1, 2))
+        self.fill_value = np.array(self.fill_value, dtype="float32")
+        if self.pad_mode == -1 and [type(v) for v in self.offsets or ()] != [int, int]:
+            raise ValueError(f"offsets must be two integers, got {self.offsets!r}")
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """``[H, W, 3]`` to ``[height, width, 3]``; raises ValueError for larger images."""
         rows, columns = image.shape[:2]
-        width, height = self._size or (
-            -(-side // self._divisor) * self._divisor for side in (columns, rows)
-        )
+        multiples = (-(-side // self.size_divisor) * self.size_divisor for side in (columns, rows))
+        width, height = self.size or multiples
         if (width, height) == (columns, rows):
             return image.astype("float32")
-        if self._mode == -1:
-            x, y = self._offsets
+        if self.pad_mode == -1:
+            x, y = self.offsets
         else:
-            x, y = (space * self._mode // 2 for space in (width - columns, height - rows))
-        if x + columns > width or y + rows > height or min(x, y) < 0:
-            raise ValueError(
-                f"an image {columns} wide and {rows} high does not fit into {width}x{height}"
-            )
+            x, y = (space * self.pad_mode // 2 for space in (width - columns, height - rows))
+        if min(x, y, width - columns - x, height - rows - y) < 0:
+            raise ValueError(_unfit(image, (width, height)))
         canvas = np.empty((height, width, 3), dtype="float32")
-        canvas[:] = self._fill
+        canvas[:] = self.fill_value
         canvas[y : y + rows, x : x + columns] = image
         return canvas
 
 
+@dataclass
 class NormalizeImage:
     """``(image * scale - mean) / std`` in float32; ``order`` is where the channels are."""
 
-    def __init__(
-        self,
-        *,
-        scale: float | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        order: str | None = "chw",
-        channel_num: int = 3,
-        output_fp16: bool = False,
-    ) -> None:
-        self.scale = np.float32(1 / 255 if scale is None else _number("scale", scale))
-        self._is_chw = order == "chw"
-        mean = [0.485, 0.456, 0.406] if mean is None else mean
-        std = [0.229, 0.224, 0.225] if std is None else std
-        shape = (3, 1, 1) if self._is_chw else (1, 1, 3)
+    scale: float | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    order: str | None = "chw"
+    channel_num: int = 3
+    output_fp16: bool = False
+
+    def __post_init__(self) -> None:
+        self.scale = np.float32(1 / 255 if self.scale is None else _number("scale", self.scale))
+        mean = [0.485, 0.456, 0.406] if self.mean is None else self.mean
+        std = [0.229, 0.224, 0.225] if self.std is None else self.std
+        shape = (3, 1, 1) if self.order == "chw" else (1, 1, 3)
         self.mean, self.std = (np.array(v, "float32").reshape(shape) for v in (mean, std))
-        self._channels = _choice("channel_num", channel_num, (3, 4))
-        self._dtype = "float16" if output_fp16 else "float32"
+        _choice("channel_num", self.channel_num, (3, 4))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The values of an image, in the same layout."""
+        """The normalized values in the same layout; a fourth channel is 0."""
         image = (image.astype("float32") * self.scale - self.mean) / self.std
-        if self._channels == 4:  # the fourth is 0
-            axis = 0 if self._is_chw else 2
-            padding = [(0, 1) if i == axis else (0, 0) for i in range(3)]
-            image = np.pad(image, padding)
-        return image.astype(self._dtype)
+        if self.channel_num == 4:
+            channels = [(0, 1), (0, 0), (0, 0)]
+            image = np.pad(image, channels if self.order == "chw" else channels[::-1])
+        return image.astype("float16" if self.output_fp16 else "float32")
 
 
+@dataclass
 class Normalize:
     """``(image - mean) / std`` in float32, as ``paddle.vision`` has it."""
 
-    def __init__(
-        self,
-        *,
-        mean: float | Sequence[float] = 0.0,
-        std: float | Sequence[float] = 1.0,
-        data_format: str = "CHW",
-    ) -> None:
-        shape = (-1, 1, 1) if _choice("data_format", data_format, ("CHW", "HWC")) == "CHW" else -1
-        self.mean, self.std = (np.array(v, "float32").reshape(shape) for v in (mean, std))
+    mean: float | Sequence[float] = 0.0
+    std: float | Sequence[float] = 1.0
+    data_format: str = "CHW"
+
+    def __post_init__(self) -> None:
+        _choice("data_format", self.data_format, ("CHW", "HWC"))
+        shape = (-1, 1, 1) if self.data_format == "CHW" else (1, 1, -1)
+        self.mean, self.std = (np.array(v, "float32").reshape(shape) for v in (self.mean, self.std))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The values of an image, in the same layout."""
+        """The normalized values in the same layout."""
         return (image - self.mean) / self.std
 
 
+@dataclass
 class ToTensor:
     """uint8 to float32 from 0 to 1, channels first, as ``paddle.vision`` has it."""
 
-    def __init__(self, *, data_format: str = "CHW") -> None:
-        self._is_chw = _choice("data_format", data_format, ("CHW", "HWC")) == "CHW"
+    data_format: str = "CHW"
+
+    def __post_init__(self) -> None:
+        _choice("data_format", self.data_format, ("CHW", "HWC"))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """``[H, W, C]`` to ``[C, H, W]``, unless ``data_format`` is HWC."""
         image = image.astype("float32") / np.float32(255) if image.dtype == np.uint8 else image
-        return image.transpose(2, 0, 1) if self._is_chw else image
+        return image.transpose(2, 0, 1) if self.data_format == "CHW" else image
 
 
+@dataclass
 class ToCHWImage:
     """Channels last to channels first."""
-
-    def __init__(self) -> None:
-        pass
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """``[H, W, C]`` to ``[C, H, W]``."""
         return image.transpose(2, 0, 1)
 
 
-STEPS: dict[str, Callable[..., Step]] = {
-    step.__name__: step
-    for step in (
-        DecodeImage,
-        ResizeImage,
-        CropImage,
-        CropImageAtRatio,
-        Pad,
-        Padv2,
-        NormalizeImage,
-        Normalize,
-        ToTensor,
-        ToCHWImage,
-    )
-}
+_GEOMETRY = (DecodeImage, ResizeImage, CropImage, CropImageAtRatio, Pad, Padv2)
+_VALUES = (NormalizeImage, Normalize, ToTensor, ToCHWImage)
+STEPS = {step.__name__: step for step in (*_GEOMETRY, *_VALUES)}
 
 
 def _resize(
     image: np.ndarray, size: tuple[int, int], backend: str, interpolation: str
 ) -> np.ndarray:
-    width, height = size
-    if width * height > _MAX_PIXELS:
-        raise ValueError(f"the resized image would have {width}x{height} pixels")
+    if size[0] * size[1] > _MAX_PIXELS:
+        raise ValueError(f"the resized image would have {size[0]}x{size[1]} pixels")
     if backend == "pil":
-        from PIL import Image as pil
-
-        filter = getattr(pil, interpolation)
-        return np.asarray(pil.fromarray(np.ascontiguousarray(image)).resize(size, filter))
+        filter = getattr(_pil(), interpolation.upper())
+        return np.asarray(_pil().fromarray(np.ascontiguousarray(image)).resize(size, filter))
     import cv2
 
-    return cv2.resize(image, size, interpolation=getattr(cv2, interpolation))
+    return cv2.resize(image, size, interpolation=getattr(cv2, _CV2[interpolation]))
 
 
-def _choice(option: str, value: Any, valid: Any) -> Any:
+def _centre(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    left, top = (image.shape[1] - width) // 2, (image.shape[0] - height) // 2
+    return image[top : top + height, left : left + width]
+
+
+def _unfit(image: np.ndarray, size: tuple[int, int]) -> str:
+    return f"an image {image.shape[1]}x{image.shape[0]} does not suit {size[0]}x{size[1]}"
+
+
+def _pil() -> Any:
+    from PIL import Image
+
+    return Image
+
+
+def _choice(option: str, value: Any, valid: Collection[Any]) -> Any:
     value = value.lower() if isinstance(value, str) and value not in valid else value
     if isinstance(value, bool) or value not in valid:
         raise ValueError(f"{option} must be one of {', '.join(map(str, valid))}, got {value!r}")
@@ -437,9 +415,7 @@ def _number(option: str, value: Any) -> Any:
 
 def _pair(option: str, value: Any) -> tuple[int, int]:
     """(width, height) of a size, which may be one number for both."""
-    values = [value, value] if not isinstance(value, (list, tuple)) else value
-    if len(values) != 2:
-        raise ValueError(f"{option} must be an integer or two, got {value!r}")
-    for side in values:
+    width, height = value if isinstance(value, (list, tuple)) else (value, value)
+    for side in (width, height):
         check_positive_int(option, side)
-    return values[0], values[1]
+    return width, height

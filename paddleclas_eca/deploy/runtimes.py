@@ -75,8 +75,15 @@ def open_session(folder: Path, device: str = "cpu", onednn: bool | None = None) 
         config.set_cpu_math_library_num_threads(threads())
         # Off by default in Paddle 3.0, on in later ones.
         (config.enable_mkldnn if onednn else config.disable_mkldnn)()
-    with _isolated(onednn):
-        predictor = inference.create_predictor(config)
+    try:
+        with _isolated(onednn):
+            predictor = inference.create_predictor(config)
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(
+            f"{program} and its weights cannot be read by Paddle Inference: {reason}. Export the "
+            f"model again"
+        ) from error
     names = predictor.get_input_names()[0], predictor.get_output_names()[0]
 
     def run(batch: np.ndarray) -> np.ndarray:

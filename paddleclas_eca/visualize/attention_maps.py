@@ -29,7 +29,7 @@ class AttentionMaps(NamedTuple):
 
 
 def attention_layers(network: nn.Layer) -> dict[str, ChannelAttention]:
-    """The channel attentions of a network, by their dotted names, in its order.
+    """The channel attention layers of a network by name, in its order.
 
     Raises:
         UserError: it has none.
@@ -52,7 +52,7 @@ def select_layers(layers: dict[str, ChannelAttention], patterns: Iterable[str]) 
             layer of each stage, which is a run of layers with as many channels.
 
     Raises:
-        UserError: a pattern is that of no layer.
+        UserError: a pattern matches no layer.
     """
     names = list(layers)
     patterns = list(patterns)
@@ -188,18 +188,18 @@ class GradCAM:
 
 
 def logits_of(output: Any) -> Any:
-    """The logits in what a network returns, alone or in a dict.
+    """The logits ``[N, classes]`` in the output of a network: a tensor, a list or a dict of such.
 
     Raises:
         UserError: there are none.
     """
     if isinstance(output, (list, tuple)):
         output = output[0]
-    for key in ("Student", "logits", "output"):
+    for key in ("logits", "output"):
         if isinstance(output, dict) and key in output:
             output = output[key]
     if isinstance(output, dict) or output is None or output.ndim != 2:
-        raise UserError("this network gives no scores of classes: it is no classifier")
+        raise UserError("this network returns no logits: it is not a classifier")
     return output
 
 

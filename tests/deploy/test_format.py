@@ -107,8 +107,8 @@ def test_a_failed_export_leaves_no_new_folder(tmp_path):
         raise ZeroDivisionError
     assert not (tmp_path / "a" / "model").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=f"{tmp_path / 'file'}.*Global.save_inference_dir"):
-        with staged_folder(tmp_path / "file"):
+    with pytest.raises(UserError, match=f"save_dir: .*{tmp_path / 'file'}"):
+        with staged_folder(tmp_path / "file", "save_dir"):
             pass
 
 

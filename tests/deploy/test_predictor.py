@@ -104,6 +104,18 @@ def test_predictor_needs_no_host(finished_export, pictures, backend, request):
     assert len(found) == 4
 
 
+@pytest.mark.parametrize("name", ["inference.pdiparams", "inference.json", "inference.onnx"])
+def test_corrupt_networks_are_named(exported, name, request):
+    backend = "paddle"
+    if name == "inference.onnx":
+        request.getfixturevalue("needs_onnx")
+        backend = "onnxruntime"
+    file = exported / name
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=f"{exported}.* cannot be read by"):
+        Predictor(exported, backend)
+
+
 def test_models_without_softmax(exported):
     file = exported / "metadata.json"
     metadata = json.loads(file.read_text())
@@ -116,6 +128,10 @@ def test_models_without_softmax(exported):
 
 
 def test_mistakes_are_named(predictor, finished_export, exported):
+    with pytest.raises(UserError, match=r"gives \[3, 32, 32\] and the model takes \[3, 64, 64\]"):
+        file = exported / "metadata.json"
+        file.write_text(file.read_text().replace("32", "64"))
+        Predictor(exported).predict([np.zeros((8, 8, 3), "uint8")])
     with pytest.raises(UserError, match="backend must be one of paddle, onnxruntime, got 'onnx'"):
         Predictor(finished_export, backend="onnx")
     with pytest.raises(UserError, match="topk is 11, and the model has 10 classes"):

@@ -1,6 +1,6 @@
 """Images on their way to a network: what is refused, and why.
 
-That the values are those of PaddleClas is held in tests/hosts/paddleclas/test_preprocess.py.
+That the values are those of PaddleClas is held in tests/hosts/paddleclas/test_preprocess_values.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def preprocess(*described):
         ("ToTensor", "'ToTensor' is not a step"),
         ({"ToCHWImage": {"axis": 1}}, "has no option 'axis'"),
         ({"ResizeImage": None}, "size must be a positive integer, got None"),
-        ({"ResizeImage": {"size": [1, 2, 3]}}, "size must be"),
+        ({"ResizeImage": {"size": [1, 2, 3]}}, "ResizeImage: "),
+        ({"CropImage": None}, "CropImage: .*size"),
         ({"ResizeImage": {"size": [0, 3]}}, "size must be a positive integer, got 0"),
         ({"ResizeImage": {"resize_short": "256"}}, "resize_short must be a number, got '256'"),
         ({"ResizeImage": {"size": 3, "interpolation": "random"}}, "interpolation must be one of"),
@@ -57,8 +58,8 @@ def test_steps_that_cannot_be_run_are_named(step, message):
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ({"CropImage": {"size": [8, 40]}}, "CropImage.*30 wide and 20 high"),
-        ({"Padv2": {"size": 25}}, "Padv2.*30 wide and 20 high"),
+        ({"CropImage": {"size": [8, 40]}}, "CropImage.*30x20 does not suit 8x40"),
+        ({"Padv2": {"size": 25}}, "Padv2.*30x20 does not suit 25x25"),
         ({"ResizeImage": {"size": [2**20, 2**20]}}, "ResizeImage.*1048576x1048576"),
         ({"ResizeImage": {"resize_short": 10**6}}, "ResizeImage.*1500000x1000000"),
         ({"NormalizeImage": None}, "NormalizeImage"),

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 
+@pytest.mark.slow
 def test_attention_of_a_trained_network(tmp_path, run_python, digits, trained):
     finished = run_python(
         Path(sysconfig.get_path("scripts")) / "paddleclas-eca",

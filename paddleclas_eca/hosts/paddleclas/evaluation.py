@@ -39,8 +39,8 @@ def load_network(ppcls: PaddleClas, config: dict[str, Any]) -> nn.Layer:
     weights = config["Global"].get("pretrained_model")
     if weights:
         ppcls.module("utils.save_load").load_dygraph_pretrain([network], weights)
-    # Of a distillation, the network that it is exported for.
-    network = getattr(network, str(config["Arch"].get("infer_model_name")), network)
+    # Of a distillation, the network that is exported, or the one that is trained.
+    network = getattr(network, config["Arch"].get("infer_model_name") or "Student", network)
     network.eval()
     return network
 

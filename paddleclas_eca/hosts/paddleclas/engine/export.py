@@ -44,7 +44,7 @@ def export_folder(ppcls: PaddleClas, engine: Any, export: Callable[[], None]) ->
     if settings.get(EXPORT_ONNX):
         check_converter()
     messages: list[str] = []
-    with staged_folder(folder) as stage:
+    with staged_folder(folder, "Global.save_inference_dir") as stage:
         # develop's own inference.yml fails on what ours admits, such as no class names.
         settings.update(save_inference_dir=str(stage), export_for_fd=False)
         try:
