@@ -65,7 +65,9 @@ def run_in(python: Path, *words: str | Path, cwd: Path) -> str:
 
 def _matrix() -> ModuleType:
     """The script that tests versions, which makes environments already."""
-    spec = importlib.util.spec_from_file_location("matrix", REPOSITORY / "maintenance" / "matrix.py")
+    spec = importlib.util.spec_from_file_location(
+        "matrix", REPOSITORY / "maintenance" / "matrix.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
