@@ -58,7 +58,7 @@ def main() -> int:
 
 def _train(config: str, options: list[str], log: Path) -> None:
     with tempfile.TemporaryDirectory() as checkpoints, open(log, "w", encoding="utf-8") as file:
-        # The first line tells the run from one with other options.
+        # The first line identifies the options of the run.
         file.write(f"{' '.join(options)}\n")
         file.flush()
         words = [sys.executable, str(TRAIN), "-c", f"cifar10/{config}"]

@@ -85,7 +85,7 @@ _FINE_TUNING = [
 # With another number of GPUs or another batch size, scale the learning rates with the batch.
 """,
         """\
-# ECA-ResNet-50 on images of one's own, from weights that Global.pretrained_model names, on one
+# ECA-ResNet-50 on your own images, from weights that Global.pretrained_model names, on one
 # GPU. `paddleclas-eca prepare folder` makes the config of a data set from this one.
 """,
     ),

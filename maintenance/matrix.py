@@ -97,7 +97,7 @@ class Result(NamedTuple):
         passed, failed, skipped: numbers of tests.
         seconds: of the tests alone.
         date: of the run.
-        note: the reason, where there is one to tell.
+        note: the reason, if there is one.
     """
 
     status: str

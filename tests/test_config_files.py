@@ -1,215 +1,257 @@
-"""Config files and overrides as people write them: what is read, what is refused, what runs."""
+"""The shipped configs: each builds its network, and trains by the recipe that it names."""
 
 from __future__ import annotations
 
-import ast
+import contextlib
+import importlib.util
+import re
+import shlex
 
+import numpy as np
+import paddle
 import pytest
 import yaml
-from hypothesis import strategies as st
-from properties import property_test
+from paddle.utils import unique_name
 
+import paddleclas_eca
+from paddleclas_eca.attention import ECALayer
 from paddleclas_eca.configs import apply_overrides, find_config, list_configs, load_yaml
-from paddleclas_eca.configs import parse_override as parse
 from paddleclas_eca.errors import UserError
+from paddleclas_eca.models import MODELS
 
-REFUSED = {
-    "tab for indentation": (
-        b"Global:\n\tepochs: 1\n",
-        r"line 2 is not valid YAML: there is a tab, and YAML is indented with blanks",
-    ),
-    "tab after blanks": (
-        b"Global:\n  epochs: 1\n \t seed: 1\n",
-        r"line 3 is not valid YAML: .* tab",
-    ),
-    "key twice": (
-        b"Global:\n  epochs: 1\n  seed: 0\n  epochs: 2\n",
-        r"line 4 is not valid YAML: the key epochs stands in line 2 already",
-    ),
-    "section twice": (
-        b"Global:\n  epochs: 1\nArch:\n  name: x\nGlobal:\n  seed: 1\n",
-        r"line 5 .* the key Global stands in line 1 already",
-    ),
-    "key twice in braces": (b"Global: {epochs: 1, epochs: 1}\n", r"line 1 .* key epochs stands"),
-    "key twice in a list": (
-        b"A:\n  - B:\n      c: 1\n      c: 2\n",
-        r"line 4 .* key c stands in line 3",
-    ),
-    "wrong indentation": (b"Global:\n  epochs: 1\n seed: 1\n", r"line 3 is not valid YAML"),
-    "open bracket": (b"A: [1, 2\nB: 3\n", r"line 2 is not valid YAML"),
-    "Latin-1": (
-        "# größer\nGlobal:\n  name: für\n".encode("latin-1"),
-        r"line 1 is not valid YAML: it is no UTF-8 text",
-    ),
-    "Latin-1 further down": (
-        "A: 1\n\nB: é\n".encode("latin-1"),
-        r"line 3 is not valid YAML: it is no UTF-8 text",
-    ),
-    "UTF-16": (
-        "Global:\n  epochs: 1\n".encode("utf-16"),
-        r"line 1 is not valid YAML: it is no UTF-8 text",
-    ),
-    "zero bytes": (b"Global:\n  name: a\0b\n", r"is not valid YAML: .*#x0000"),
-    "binary": (bytes(range(256)), r"is not valid YAML"),
-    "object of Python": (
-        b"A: !!python/object/apply:os.system ['touch trace']\n",
-        r"line 1 is not valid YAML: could not determine a constructor for the tag",
-    ),
-    "month 13": (b"A: 2001-13-01\n", r"is not valid YAML: month must be in 1..12"),
-    "deep": (b"A: " + b"[" * 5000, r"nested too deeply"),
-    "text": (b"hello\n", r"is no config: it should hold sections"),
-    "list": (b"- a\n- b\n", r"is no config"),
-    "empty": (b"", r"is no config"),
-    "only a comment": (b"# nothing\n", r"is no config"),
+CONFIGS = list_configs()
+IMAGENET = [name for name in CONFIGS if "/" not in name]
+# Those whose networks are not one of ours: overrides that keep weights from being downloaded, and
+# the number of attention layers.
+OTHERS = {
+    "backbones/ECA_MobileNetV3_large_x1_0": ([], 8),
+    "distillation/ECA_ResNet18_from_ResNet50": (["Arch.models.0.Teacher.pretrained=False"], 8),
+    "metric_learning/ECA_ResNet50_vd_SOP": (["Arch.Backbone.backbone.pretrained=False"], 16),
 }
+TEN_CLASSES = ("digits/", "cifar10/")
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_files_that_are_refused(tmp_path, monkeypatch, case):
-    monkeypatch.chdir(tmp_path)
-    content, message = REFUSED[case]
-    file = tmp_path / "mine.yaml"
-    file.write_bytes(content)
-    with pytest.raises(UserError, match=message) as error:
-        load_yaml(file)
-    assert str(error.value).startswith(str(file)) and "\n" not in str(error.value)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.yaml"]
+@pytest.fixture(scope="module")
+def ppcls():
+    return paddleclas_eca.register()
 
 
-READ = {
-    "Windows line ends": b"Global:\r\n  epochs: 1\r\n",
-    "byte-order mark": b"\xef\xbb\xbfGlobal:\n  epochs: 1\n",
-    "no line end": b"Global: {epochs: 1}",
-    "comment in UTF-8": "# größer\nGlobal:\n  epochs: 1\n".encode(),
-    "merged keys": b"Global: {<<: &base {epochs: 2}, epochs: 1}\n",
-    "merged twice": b"Global: {<<: {epochs: 1}, <<: {epochs: 1}}\n",
-}
+@pytest.fixture
+def read(ppcls):
+    """Reads a config as PaddleClas does."""
+
+    def read(name):
+        config = ppcls.module("utils.config").get_config(str(find_config(name)), show=False)
+        assert not apply_overrides(config, OTHERS.get(name, ([],))[0])
+        return config
+
+    return read
 
 
-@pytest.mark.parametrize("case", READ)
-def test_files_that_are_read(tmp_path, case):
-    file = tmp_path / "mine.yaml"
-    file.write_bytes(READ[case])
-    if case == "merged twice":
-        with pytest.raises(UserError, match="the key << stands"):
-            load_yaml(file)
-    else:
-        assert load_yaml(file) == {"Global": {"epochs": 1}}
-
-
-def test_merged_keys_that_a_section_sets_itself_are_no_duplicates(tmp_path):
-    file = tmp_path / "mine.yaml"
-    file.write_text("A: {deep: &a {<<: &z {k: 1, l: 1}, k: 2}}\nB: {<<: *a, k: 3}\nC: *a\n")
-    assert load_yaml(file) == {
-        "A": {"deep": {"k": 2, "l": 1}},
-        "B": {"k": 3, "l": 1},
-        "C": {"k": 2, "l": 1},
+def test_every_model_has_a_config_and_no_network_is_left_out():
+    assert set(IMAGENET) == {*MODELS, "ECA_ResNet50_amp_O1"}
+    not_ours = {
+        name for name in CONFIGS if load_yaml(find_config(name))["Arch"]["name"] not in MODELS
     }
+    assert not_ours == set(OTHERS)
 
 
-@pytest.mark.parametrize("name", list_configs())
-def test_shipped_configs_are_read_as_pyyaml_reads_them(name):
+def test_derived_configs_are_up_to_date(repository):
+    script = repository / "maintenance" / "derive_configs.py"
+    spec = importlib.util.spec_from_file_location("derive_configs", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    derived = module.derive(repository / "ppcls_configs")
+    assert len(derived) > 15
+    for name, text in derived.items():
+        assert find_config(name).read_text(encoding="utf-8") == text, name
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_it_is_read_as_pyyaml_reads_it_and_the_switches_are_off(name):
     path = find_config(name)
-    assert load_yaml(path) == yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = load_yaml(path)
+    assert config == yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert config["AMP"]["use_amp"] is name.endswith("_amp_O1")
+    assert config["AMP"]["level"] == "O1"
+    assert config["Arch"]["use_sync_bn"] is False
+    assert config["Arch"].get("data_format", "NCHW") == "NCHW"
+    assert config["Global"]["to_static"] is False
 
 
-# Overrides
+@pytest.mark.parametrize("name", CONFIGS)
+def test_it_builds_its_network_with_paddleclas(name, ppcls, read):
+    config = read(name)
+    # insert_after runs the network on an image, which needs values.
+    lazy = contextlib.nullcontext() if "metric_learning/" in name else paddle.LazyGuard()
+    with lazy, unique_name.guard():
+        model = ppcls.module("arch").build_model(config)
+    if name in OTHERS:
+        found = [layer for layer in model.sublayers() if isinstance(layer, ECALayer)]
+        assert len(found) == OTHERS[name][1]
+    else:
+        assert isinstance(model, MODELS[config["Arch"]["name"]].network_class())
+        assert model.class_num == (10 if name.startswith(TEN_CLASSES) else 1000)
+    if name in IMAGENET:
+        assert name.removesuffix("_amp_O1") == config["Arch"]["name"]
 
-HOSTILE = [
-    "__import__('os').system('touch trace')",
-    'exec(\'open("trace", "w")\')',
-    "[__import__('os').system('touch trace')]",
-    "{'a': open('trace', 'w')}",
-    "(lambda: open('trace', 'w'))()",
-    "!!python/object/apply:os.system ['touch trace']",
-    'f\'{open("trace", "w")}\'',
-    "$(touch trace)",
-    "`touch trace`",
-]
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_transforms_give_images_of_the_size_of_the_exported_model(name, ppcls, read):
+    config = read(name)
+    image = (find_config("digits/ECA_ResNet18").parent / "images" / "3.png").read_bytes()
+
+    def transformed(operators):
+        sample = image
+        for operator in ppcls.module("data").create_operators(operators):
+            sample = operator(sample)
+        return list(sample.shape)
+
+    channels, *size = config["Global"]["image_shape"]
+    loaders = [config["DataLoader"]["Train"], config["DataLoader"]["Eval"]]
+    if name.startswith("metric_learning/"):
+        loaders[1:] = (config["DataLoader"]["Eval"][part] for part in ("Query", "Gallery"))
+    for loader in loaders:
+        # The data loaders move the channels to the front themselves.
+        assert transformed(loader["dataset"]["transform_ops"]) == [*size, channels]
+    if "Infer" in config:
+        assert transformed(config["Infer"]["transforms"]) == [channels, *size]
 
 
-@pytest.mark.parametrize("code", HOSTILE)
-def test_values_of_overrides_are_never_run(tmp_path, monkeypatch, code):
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "metric_learning/" not in name])
+def test_class_names_and_images_of_inference_are_found_from_anywhere(
+    name, ppcls, read, tmp_path, monkeypatch
+):
+    from paddleclas_eca.hosts.paddleclas.config_check.rules import check_config
+
     monkeypatch.chdir(tmp_path)
-    config = {"Arch": {"name": "x"}}
-    apply_overrides(config, [f"Arch.name={code}", f"Arch.{code.replace('.', '_')}=1"])
-    assert config["Arch"]["name"] == code
-    assert list(tmp_path.iterdir()) == []
+    config = read(name)
+    config["Global"]["device"] = "cpu"
+    check_config(ppcls, config, "infer")
+    with open(config["Infer"]["PostProcess"]["class_id_map_file"], encoding="utf-8") as names:
+        assert len(names.readlines()) == (10 if name.startswith(TEN_CLASSES) else 1000)
+    images = ppcls.module("data.utils.get_image_list").get_image_list(config["Infer"]["infer_imgs"])
+    assert len(images) == (4 if name.startswith("digits/") else 1)
 
 
-@pytest.mark.parametrize(
-    "text", ["...", "b'bytes'", "{1, 2}", "1j", "{[]: 1}", "[...]", "", "a\0b", "(" * 300, "\\d"]
-)
-def test_what_yaml_cannot_hold_is_text(text):
-    assert parse(f"A.b={text}") == (["A", "b"], text)
+# Recipes
 
 
-@pytest.mark.parametrize("key", ["²", "٣", "-1", "1.0", "9" * 5000, "", " 0"])
-def test_odd_numbers_of_list_entries(key):
-    with pytest.raises(UserError):
-        apply_overrides({"A": [1, 2]}, [f"A.{key}=1"])
-
-
-def test_an_empty_list_has_no_entries_to_set():
-    with pytest.raises(UserError, match="A is a list of 0 entries. Set the whole list"):
-        apply_overrides({"A": []}, ["A.0=1"])
-
-
-LITERALS = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.integers(), inner, max_size=4)
-    ),
-    max_leaves=8,
-)
-KEYS = st.lists(st.text("abcXYZ_019", min_size=1), min_size=1, max_size=4)
-
-
-@property_test(KEYS, LITERALS)
-def test_literals_come_back_from_overrides(keys, value):
-    option = f"{'.'.join(keys)}={value!r}"
-    assert parse(option) == (keys, value)
-    config = {}
-    apply_overrides(config, [option])
-    for key in keys:
-        config = config[key]
-    assert config == value
-
-
-@property_test(KEYS, st.text().filter(lambda text: text not in ("true", "false", "null")))
-def test_all_else_is_text(keys, text):
-    try:
-        ast.literal_eval(text)
-    except Exception:
-        assert parse(f"{'.'.join(keys)}={text}") == (keys, text)
-
-
-SECTIONS = st.dictionaries(st.text("abc01", min_size=1, max_size=2), LITERALS, max_size=4)
-
-
-@property_test(
-    SECTIONS, st.lists(st.text() | st.builds("{}={}".format, st.text("abc01."), st.text()))
-)
-def test_overrides_raise_nothing_but_user_errors(config, options):
-    try:
-        remarks = apply_overrides(config, options)
-    except UserError as error:
-        assert str(error).startswith("-o ")
+@pytest.mark.parametrize("name", [name for name in IMAGENET if not name.endswith("_vd")])
+def test_recipe_is_that_of_the_paper(name):
+    config = load_yaml(find_config(name))
+    optimizer = config["Optimizer"]
+    total_batch = 4 * config["DataLoader"]["Train"]["sampler"]["batch_size"]
+    assert (optimizer["name"], optimizer["momentum"]) == ("Momentum", 0.9)
+    assert config["Global"]["device"] == "gpu"
+    if name.startswith("ECA_MobileNetV2"):
+        assert (config["Global"]["epochs"], total_batch) == (400, 96)
+        assert optimizer["regularizer"] == {"name": "L2", "coeff": 4e-5}
+        schedule = {"name": "Step", "learning_rate": 0.045, "step_size": 1, "gamma": 0.98}
     else:
-        assert all(remark.startswith("-o ") for remark in remarks)
+        assert (config["Global"]["epochs"], total_batch) == (100, 256)
+        assert optimizer["regularizer"] == {"name": "L2", "coeff": 1e-4}
+        # Without learning_rate, which some versions of PaddleClas ignore and others obey.
+        values = [0.1, 0.01, 0.001, 0.0001]
+        schedule = {"name": "Piecewise", "decay_epochs": [30, 60, 90], "values": values}
+    assert optimizer["lr"] == schedule
 
 
-@property_test(st.binary(max_size=60) | st.text("ab:- \t\n[]{}<&*!#|>'\"%0.").map(str.encode))
-def test_files_raise_nothing_but_user_errors(tmp_path_factory, content):
-    file = tmp_path_factory.getbasetemp() / "any.yaml"
-    file.write_bytes(content)
-    try:
-        config = load_yaml(file)
-    except UserError as error:
-        assert str(file) in str(error)
-    else:
-        assert isinstance(config, dict)
+def test_learning_rate_of_mobilenet_falls_once_per_epoch(ppcls):
+    config = load_yaml(find_config("ECA_MobileNetV2"))
+    options = dict(config["Optimizer"]["lr"])
+    schedule = getattr(ppcls.module("optimizer.learning_rate"), options.pop("name"))
+    schedule = schedule(**options, epochs=400, step_each_epoch=3)
+    schedule = schedule() if not hasattr(schedule, "get_lr") else schedule
+    rates = []
+    for _ in range(9):
+        rates.append(schedule.get_lr())
+        schedule.step()
+    assert rates == pytest.approx([0.045 * 0.98 ** (step // 3) for step in range(9)])
+
+
+@pytest.mark.parametrize("name", [name for name in IMAGENET if name.endswith("_vd")])
+def test_recipe_of_the_vd_models_is_that_of_paddleclas(name, ppcls):
+    ours = load_yaml(find_config(name))
+    shallow = MODELS[ours["Arch"]["name"]].architecture["depths"][2] <= 6
+    assert ours["Global"]["epochs"] == 200
+    assert ours["Optimizer"] == {
+        "name": "Momentum",
+        "momentum": 0.9,
+        "lr": {"name": "Cosine", "learning_rate": 0.1},
+        "regularizer": {"name": "L2", "coeff": 7e-5 if shallow else 1e-4},
+    }
+    assert ours["Loss"]["Train"] == [{"CELoss": {"weight": 1.0, "epsilon": 0.1}}]
+    train = ours["DataLoader"]["Train"]["dataset"]
+    assert train["batch_transform_ops"] == [{"MixupOperator": {"alpha": 0.2}}]
+    # Accuracy of mixed images has no meaning, and PaddleClas fails on it.
+    assert ours["Metric"]["Train"] is None
+    # A checkout has its configs; a wheel comes without.
+    file = ppcls.folder / "configs" / "ImageNet" / "ResNet" / f"{name[len('ECA_') :]}.yaml"
+    if file.is_file():
+        theirs = load_yaml(file)
+        for section in ("Loss", "Optimizer"):
+            assert ours[section] == theirs[section]
+        for part in ("Train", "Eval"):
+            for key in ("dataset", "sampler"):
+                assert ours["DataLoader"][part][key] == theirs["DataLoader"][part][key]
+        assert ours["Global"]["epochs"] == theirs["Global"]["epochs"]
+
+
+# The ablations of the paper, from the tables of their document
+
+
+def rows(repository):
+    """Option, and the cells behind it, of each row of docs/ablations.md."""
+    text = (repository / "docs" / "ablations.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| `(-o .+?)` \|(.*)\|$", text, re.M)
+    return [
+        (shlex.split(options), [c.strip() for c in cells.split("|")]) for options, cells in found
+    ]
+
+
+def attention_parameters(depth, options):
+    config = load_yaml(find_config(f"ablation/ResNet{depth}"))
+    apply_overrides(config, options[1:])
+    arch = {
+        k: v for k, v in config["Arch"].items() if k not in ("name", "pretrained", "use_sync_bn")
+    }
+    with paddle.LazyGuard(), unique_name.guard():
+        model = MODELS[config["Arch"]["name"]](**arch)
+    named = dict(model.named_parameters())
+    return sum(int(np.prod(p.shape)) for name, p in named.items() if ".attention." in name)
+
+
+def formula(text, blocks):
+    """Parameters by the third column of Table 2; blocks are pairs of channels and k."""
+    code = re.sub(r"(?<=[\dk])(?=C)", "*", text.replace("²", "**2"))
+    return sum(eval(code, {"C": channels, "k": k}) for channels, k in blocks)
+
+
+def test_ablations_have_the_parameters_of_the_table(repository):
+    table_2 = [row for row in rows(repository) if "Arch.attention" in row[0][1]]
+    assert len(table_2) == 10
+    channels = (256, 512, 1024, 2048)
+    for depth, numbers in {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}.items():
+        k_sizes = MODELS[f"ECA_ResNet{depth}"].k_size
+        blocks = [pair for n, *pair in zip(numbers, channels, k_sizes) for _ in range(n)]
+        for options, (_, per_layer, *figures) in table_2:
+            figure = int(figures[depth == 101].replace(",", ""))
+            assert attention_parameters(depth, options) == figure, (depth, options)
+            assert formula(per_layer, blocks) == figure, (depth, per_layer)
+
+
+def test_kernel_sizes_have_the_parameters_of_the_table(repository):
+    figure_4 = [row for row in rows(repository) if "Arch.k_size" in row[0][1]]
+    assert len(figure_4) == 5
+    for options, (k_sizes, *figures) in figure_4:
+        for depth, figure in zip((50, 101), figures):
+            assert attention_parameters(depth, options) == int(figure), (depth, options)
+        numbers = zip((3, 4, 6, 3), map(int, k_sizes.split(", ")))
+        assert sum(n * k for n, k in numbers) == int(figures[0])
+
+
+@pytest.mark.parametrize("name", ["ResNet50_SE", "ResNet50_ECA_NS", "ResNet101_ECA_k3"])
+def test_names_of_earlier_versions_lead_to_the_new_one(name):
+    with pytest.raises(UserError, match=rf"Did you mean ablation/{name.partition('_')[0]}\?"):
+        find_config(f"ablation/{name}")
