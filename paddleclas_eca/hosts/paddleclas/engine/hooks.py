@@ -92,8 +92,8 @@ class _Hooks:
             return
         warnings, failure = [], None
         try:
-            # The files are the same for all processes. This is before they connect, because those
-            # that wait for rank 0 then have no time limit.
+            # The files are the same for all processes. This is before they connect: until then the
+            # others wait for rank 0 without the watchdog's timeout.
             if distributed.get_rank() == 0 and is_wanted(config):
                 warnings = check_run(self._ppcls, config)
             check_config(self._ppcls, config, mode)
@@ -130,7 +130,7 @@ class _Hooks:
         with Progress(self._ppcls, engine).of_evaluation():
             return original(engine, *args, **kwargs)
 
-    # Engine.infer needs nothing. Engine.export is wrapped by compat/exports.py.
+    # Engine.export is wrapped by compat/exports.py; Engine.infer needs nothing.
 
     def init_model(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         """``init_model``: resumes complete checkpoints of the same network."""
