@@ -18,7 +18,7 @@ from ....data.label_lists import (
     wrong_labels,
 )
 from ....errors import UserError
-from ..engine.corrupt_images import KEY, max_share
+from ....training.corrupt_images import DEFAULT_SHARE, KEY
 from ..locate import PaddleClas
 from .findings import Finding, error, warning
 from .rules import Config, read_datasets
@@ -136,7 +136,8 @@ def _of_images(
         told = missing_images(listed, root, missing, f"{len(missing):,} of {count:,} {sample}")
         yield error(f"{place}.image_root", str(told))
     if broken:
-        share = max_share(config["Global"])
+        share = config["Global"].get("max_broken_images")
+        share = DEFAULT_SHARE if share is None else share
         # A sample proves little about a share of a hundredth; the run counts exactly.
         hopeless = len(broken) > max(share, 0.5) * count
         yield (error if hopeless else warning)(

@@ -28,8 +28,7 @@ _ALSO = {
     },
     "Global": {
         *("checkpoints", "pretrained_model", "device", "output_dir", "save_inference_dir"),
-        *("image_shape", "image_channel", "infer_imgs", "seed", "preflight"),
-        *("max_corrupt_images", "max_broken_images"),
+        *("image_shape", "image_channel", "infer_imgs", "seed", "preflight", "max_broken_images"),
         *(
             "use_gpu",
             "eval_mode",

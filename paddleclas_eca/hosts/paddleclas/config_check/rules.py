@@ -20,7 +20,6 @@ from ....data.label_lists import read_list
 from ....errors import UserError, suggestion
 from ....runtime import ONEDNN_FLAGS, check_device
 from ....training.checkpoints import AUTO, is_half_saved
-from ..engine.checkpoints import check_checkpoint_files
 from ..locate import PaddleClas
 from ..registry import find_network
 from ..source import source_has
@@ -403,8 +402,31 @@ def _data_paths(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Findin
 def _checkpoint_files(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
     checkpoint = config["Global"].get("checkpoints")
     if mode == "train" and checkpoint and checkpoint != AUTO and not is_half_saved(checkpoint):
-        check_checkpoint_files(ppcls, config, checkpoint)
+        require_checkpoint_files(ppcls, config, checkpoint)
     yield from ()
+
+
+def require_checkpoint_files(ppcls: PaddleClas, config: Config, checkpoint: str) -> None:
+    """Raise UserError if ``checkpoint``, given without ending, lacks files that a run needs."""
+    for ending in (".pdparams", ".pdopt", ".pdstates"):
+        if not os.path.isfile(f"{checkpoint}{ending}"):
+            raise UserError(
+                f"Global.checkpoints: {checkpoint}{ending} does not exist. Give the path of a "
+                f"checkpoint without its ending, such as output/ECA_ResNet50/latest."
+            )
+    separate = source_has(ppcls.module("utils.save_load").save_model, ".ema.pdparams")
+    average = f"{checkpoint}{'.ema.pdparams' if separate else '.pdema'}"
+    if "EMA" in config and not os.path.isfile(average):
+        raise UserError(
+            f"Global.checkpoints: {average} does not exist, so that run had no EMA. Remove the "
+            f"EMA section to resume it."
+        )
+    if "EMA" not in config and os.path.isfile(average):
+        raise UserError(
+            f"Global.checkpoints: {average} exists, so that run had an EMA section. Put it back "
+            f"to resume the run; to start a new one from its weights, use "
+            f"Global.pretrained_model."
+        )
 
 
 def _names_weights(section: Any) -> bool:

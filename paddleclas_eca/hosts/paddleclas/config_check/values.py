@@ -154,7 +154,6 @@ KINDS: dict[str, Kind] = {
     "Global.seed": _or_null(_whole(0)),
     "Global.image_shape": _list_of(_COUNT, "[3, 224, 224]", length=3),
     "Global.class_num": _COUNT,
-    "Global.max_corrupt_images": _SHARE,
     "Global.max_broken_images": _SHARE,
     "Global.eval_during_train": _SWITCH,
     "Global.preflight": _SWITCH,

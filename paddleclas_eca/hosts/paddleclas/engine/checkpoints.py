@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,26 +83,3 @@ def resume(original: Any, run: TrainingRun | None, net: Any, path: str) -> dict[
             f"start a new run from its weights, use Global.pretrained_model"
         ) from error
     return run.resume(checkpoint, found) if run else found
-
-
-def check_checkpoint_files(ppcls: PaddleClas, config: dict[str, Any], checkpoint: str) -> None:
-    """Raise UserError if ``checkpoint``, given without ending, lacks files that a run needs."""
-    for ending in (".pdparams", ".pdopt", ".pdstates"):
-        if not os.path.isfile(f"{checkpoint}{ending}"):
-            raise UserError(
-                f"Global.checkpoints: {checkpoint}{ending} does not exist. Give the path of a "
-                f"checkpoint without its ending, such as output/ECA_ResNet50/latest."
-            )
-    separate = source_has(ppcls.module("utils.save_load").save_model, ".ema.pdparams")
-    average = f"{checkpoint}{'.ema.pdparams' if separate else '.pdema'}"
-    if "EMA" in config and not os.path.isfile(average):
-        raise UserError(
-            f"Global.checkpoints: {average} does not exist, so that run had no EMA. Remove the "
-            f"EMA section to resume it."
-        )
-    if "EMA" not in config and os.path.isfile(average):
-        raise UserError(
-            f"Global.checkpoints: {average} exists, so that run had an EMA section. Put it back "
-            f"to resume the run; to start a new one from its weights, use "
-            f"Global.pretrained_model."
-        )

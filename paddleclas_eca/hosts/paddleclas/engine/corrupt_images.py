@@ -10,18 +10,17 @@ from typing import Any
 import paddle
 
 from ....errors import UserError
-from ....training.corrupt_images import DEFAULT_SHARE, IN_A_ROW, Source, Tally
+from ....training.corrupt_images import DEFAULT_SHARE, IN_A_ROW, KEY, Source, Tally
 from ..locate import PaddleClas
 from .datasets import classes_with
 
-KEY = "Global.max_corrupt_images"
 # Seconds to wait for DataLoader workers.
 _TIME_TO_STOP = 5
 
 
 def max_share(settings: dict[str, Any]) -> float:
     """The share of images that may be corrupt, by the section ``Global`` of a config."""
-    names = ("max_corrupt_images", "max_broken_images")  # the name in version 0.1
+    names = (KEY, "max_broken_images")  # the name in version 0.1
     given = [settings[name] for name in names if settings.get(name) is not None]
     return given[0] if given else DEFAULT_SHARE
 
@@ -71,7 +70,7 @@ class CorruptImages:
                     name=getattr(part, "_cls_path", type(part).__name__),
                     file_of=lambda index, part=part: _file_of(part, index),
                     trained=self._section == "Train",
-                    option=KEY,
+                    option=f"Global.{KEY}",
                 )
                 part._tally = Tally(len(part), self._share, source)
                 tallies.append(part._tally)

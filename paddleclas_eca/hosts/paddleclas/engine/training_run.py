@@ -29,9 +29,9 @@ from ....training.seeding import (
     seeded,
 )
 from ....training.signals import EXIT_CODE, StopRequest, StopTraining
+from ..config_check.rules import require_checkpoint_files
 from ..locate import PaddleClas
 from ..session import run_folder
-from .checkpoints import check_checkpoint_files
 from .datasets import evaluation_loaders
 
 # The best metric that PaddleClas begins with.
@@ -120,13 +120,13 @@ class TrainingRun:
             recover(folder)
         self._wait_for_all()
         if given != AUTO:
-            check_checkpoint_files(self._ppcls, self._engine.config, given)
+            require_checkpoint_files(self._ppcls, self._engine.config, given)
             return
         found = find_newest(folder, self._logger.warning)
         self._check_agreement(found, folder)
         self._settings["checkpoints"] = str(found.path) if found else None
         if found:
-            check_checkpoint_files(self._ppcls, self._engine.config, str(found.path))
+            require_checkpoint_files(self._ppcls, self._engine.config, str(found.path))
             self._logger.info(f"Global.checkpoints=auto: resuming from {found.path}")
         else:
             self._logger.info(
