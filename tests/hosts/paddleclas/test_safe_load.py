@@ -53,7 +53,6 @@ def test_pickles_that_run_programs_are_refused(tmp_path, name, protocol):
         assert mark.exists()
 
 
-@pytest.mark.without_patch("safe-load", AssertionError, "mark")
 @pytest.mark.parametrize("key", ["pretrained_model", "checkpoints"])
 def test_training_runs_nothing_from_weights(tmp_path, ppcls, tiny, key):
     mark = tmp_path / "mark"
