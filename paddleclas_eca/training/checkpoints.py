@@ -175,13 +175,14 @@ def _read_manifest(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
         manifest = json.loads(content)
         version, files = manifest["format"], manifest["files"]
         checkpoint = Checkpoint(path, manifest["state"], hashlib.sha256(content).hexdigest())
-        _ = checkpoint.age  # fails here if the state has none
-        inside = all(_stays_inside(name) for name in files)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        valid = all(isinstance(part, int) for part in checkpoint.age) and all(
+            _stays_inside(name) and isinstance(entry, dict) for name, entry in files.items()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged from error
     if version != _FORMAT:
         raise UserError(f"checkpoint {path} is of a later version of paddleclas_eca: use that one")
-    if not inside:
+    if not valid:
         raise damaged
     return checkpoint, files
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import UserError, excerpt
 
-# The share of a data set that may be unreadable where the config does not say.
+# The option that sets the share of a data set that may be unreadable, and its default.
+KEY = "max_corrupt_images"
 DEFAULT_SHARE = 0.01
 # So many unreadable images in a row mean that the data set, not an image, is corrupt.
 IN_A_ROW = 20

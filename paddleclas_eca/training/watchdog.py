@@ -39,15 +39,15 @@ def check_timeout(value: Any, option: str) -> float:
     0, False or None turn the watchdog off.
 
     Raises:
-        UserError: it is no number of at least 10.
+        UserError: it is not a number >= 10.
     """
     if not value:
         return 0.0
     number = not isinstance(value, bool) and isinstance(value, (int, float))
     if not number or not value >= _SHORTEST_TIMEOUT:
         raise UserError(
-            f"{option}: {value!r} is no number of seconds of at least "
-            f"{_SHORTEST_TIMEOUT:.0f}; 0 turns the watchdog off"
+            f"{option}: expected seconds >= {_SHORTEST_TIMEOUT:.0f}, or 0 to turn the watchdog "
+            f"off, got {value!r}"
         )
     return float(value)
 

@@ -20,7 +20,7 @@ def test_it_can_be_turned_off(value):
 
 @pytest.mark.parametrize("value", [9, -1, True, "300", float("nan")])
 def test_a_wrong_timeout_is_refused(value):
-    with pytest.raises(UserError, match="peer_timeout: .* at least 10"):
+    with pytest.raises(UserError, match="peer_timeout: .*10"):
         check_timeout(value, "peer_timeout")
 
 

@@ -55,12 +55,14 @@ def cure(request, monkeypatch):
     if marker is None:
         yield
         return
-    from paddleclas_eca.hosts.paddleclas import session
+    from paddleclas_eca.hosts.paddleclas import compat, session
     from paddleclas_eca.hosts.paddleclas.config_check import rules
 
     ppcls = request.getfixturevalue("ppcls")
     name = marker.args[0]
     if marker.name == "without_patch":
+        if name not in [patch.name for patch in compat.PATCHES]:
+            pytest.fail(f"there is no patch {name}: remove the marker without_patch")
         needed = name in [patch.name for patch in session.active_patches()]
     else:
         needed = name in [rule.name for rule in rules.rules_for(ppcls)]

@@ -99,7 +99,6 @@ REFUSED = {
 }
 
 
-@pytest.mark.without_patch("label-lists", (Exception, pytest.fail.Exception), "")
 @pytest.mark.parametrize("case", REFUSED)
 def test_lists_that_are_refused(dataset, tmp_path, case):
     content, message = REFUSED[case]
@@ -109,7 +108,6 @@ def test_lists_that_are_refused(dataset, tmp_path, case):
     assert str(error.value).isprintable()
 
 
-@pytest.mark.without_patch("label-lists", (IndexError, ValueError, AssertionError), "")
 @pytest.mark.parametrize("case", ["blank lines", "tab", "blanks in a name", "byte-order mark"])
 def test_lists_that_paddleclas_alone_does_not_read(dataset, tmp_path, case):
     content, expected = READ[case]
@@ -155,7 +153,6 @@ def engine_of(make_engine, digits, tmp_path):
     return build
 
 
-@pytest.mark.without_patch("label-lists", pytest.fail.Exception, "DID NOT RAISE")
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -204,7 +201,6 @@ def test_other_data_sets_read_their_lists(dataset, tmp_path, kind):
     assert np.array_equal(built.labels, labels)
 
 
-@pytest.mark.without_patch("label-lists", (IndexError, ValueError, AssertionError), "")
 @pytest.mark.parametrize(
     ("kind", "line", "reason"),
     [

@@ -94,8 +94,8 @@ class _Hooks:
             return
         warnings, failure = [], None
         try:
-            # The files are the same for all processes. This is before they connect, because those
-            # that wait for rank 0 then have no time limit.
+            # The files are the same for all processes. This is before they connect: until then the
+            # others wait for rank 0 without the watchdog's timeout.
             if distributed.get_rank() == 0 and is_wanted(config):
                 warnings = check_run(self._ppcls, config)
             check_config(self._ppcls, config, mode)

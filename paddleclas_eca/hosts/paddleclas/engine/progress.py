@@ -15,7 +15,7 @@ from ....training.loaders import WatchedLoader
 from ..locate import PaddleClas
 from ..monkeypatch import MonkeyPatch
 from .datasets import evaluation_loaders
-from .epoch_summary import Epoch, Pace, best_of, evaluations_after, summary
+from .epoch_summary import Epoch, best_of, summary
 from .training_run import TrainingRun
 
 
@@ -40,7 +40,8 @@ class Progress:
         self._pass: _Pass | None = None
         self._epoch: Epoch | None = None
         self._epoch_began = 0.0
-        self._pace = Pace()
+        # Of all epochs so far: seconds, and how many they are; one that was resumed counts in part.
+        self._seconds = self._epochs = 0.0
         self._best: float | None = None
 
     @contextlib.contextmanager
@@ -90,11 +91,8 @@ class Progress:
     def _evaluate(self, evaluate: Callable, engine: Any, number: int = 0, *args: Any) -> Any:
         total = sum(map(len, evaluation_loaders(engine).values()))
         title = f"{self._title(number)} eval" if self._epoch else "Eval"
-        with self._passing(title, total) as steps:
-            metric = evaluate(engine, number, *args)
-        if self._epoch is not None:
-            self._epoch.evaluation = (self._epoch.evaluation or 0.0) + steps.seconds
-        return metric
+        with self._passing(title, total):
+            return evaluate(engine, number, *args)
 
     def _title(self, number: int) -> str:
         return f"Epoch {number}/{self._settings['epochs']}"
@@ -125,11 +123,11 @@ class Progress:
         epoch.whole = monotonic() - self._epoch_began
         lines, self._lines.lines = self._lines.lines, []
         self._best = best_of(lines, self._best)
-        self._pace.follow(epoch)
-        epochs = self._settings["epochs"]
-        epochs_left = epochs - epoch.number
-        evaluations = evaluations_after(epoch.number, self._settings)
-        left = self._pace.left(epochs_left * epoch.length, evaluations, epochs_left)
+        self._seconds += epoch.whole
+        self._epochs += epoch.steps / epoch.length
+        epochs, left = self._settings["epochs"], None
+        if self._epochs:
+            left = self._seconds / self._epochs * (epochs - epoch.number)
         self._logger.info(summary(epoch, epochs, lines, self._best, left))
 
 
