@@ -236,42 +236,41 @@ class ImageClassifier(nn.Layer):
         return images.transpose([0, 2, 3, 1]) if self.data_format == "NHWC" else images
 
 
-def per_stage(option: str, value: Any, count: int, scalar: bool = False) -> list[Any]:
+def per_stage(
+    option: str,
+    value: Any,
+    count: int,
+    check: Callable[[str, Any], None] | None = None,
+    scalar: bool = False,
+) -> list[Any]:
     """``value`` as a list with one entry per stage.
 
     Args:
         option: its name, for the message.
         value: a list or tuple of ``count`` entries, or one value for all with ``scalar``.
         count: number of entries it must have.
+        check: called with ``option`` and each entry; raises UserError.
         scalar: whether one value for all is accepted.
 
     Raises:
-        UserError: ``value`` is neither.
+        UserError: ``value`` is neither, or an entry is wrong.
     """
     if isinstance(value, (list, tuple)):
         if len(value) != count:
             raise UserError(f"{option} must have {count} entries, got {len(value)}: {value}")
-        return list(value)
-    if not scalar:
+    elif scalar:
+        value = [value] * count
+    else:
         raise UserError(f"{option} must be a list of {count} entries, got {value!r}")
-    return [value] * count
+    for entry in value if check else ():
+        check(option, entry)
+    return list(value)
 
 
-def numbers_per_stage(option: str, value: Any, count: int) -> list[Any]:
-    """Like :func:`per_stage`, for lists whose entries must be numbers >= 0."""
-    entries = per_stage(option, value, count)
-    for entry in entries:
-        if isinstance(entry, bool) or not isinstance(entry, Real) or entry < 0:
-            raise UserError(f"{option} must hold numbers >= 0, got {entry!r}")
-    return entries
-
-
-def strides_per_stage(option: str, value: Any, count: int) -> list[int]:
-    """Like :func:`per_stage`, for strides."""
-    entries = per_stage(option, value, count)
-    for entry in entries:
-        check_positive_int(option, entry)
-    return entries
+def check_factor(option: str, value: Any) -> None:
+    """Raise UserError unless ``value`` is a number >= 0."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not value >= 0:
+        raise UserError(f"{option} must hold numbers >= 0, got {value!r}")
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:

@@ -15,13 +15,13 @@ from paddle import ParamAttr, nn
 from paddle.nn.initializer import Normal
 
 from ..attention import AttentionSpec, KernelSize, MakeAttention, attention_maker
+from ..errors import check_positive_int
 from .layers import (
     ConvBN,
     ImageClassifier,
     StageOptions,
-    numbers_per_stage,
+    check_factor,
     per_stage,
-    strides_per_stage,
 )
 
 _STEM_CHANNELS = 32
@@ -119,8 +119,8 @@ class ECAMobileNetV2(ImageClassifier):
     ) -> None:
         super().__init__(class_num, data_format, input_image_channel)
         k_sizes = per_stage("k_size", k_size, len(_STAGES), scalar=True)
-        lr_mults = numbers_per_stage("lr_mult_list", lr_mult_list, 1 + len(_STAGES))
-        stem_stride, *strides = strides_per_stage("stride_list", stride_list, 1 + len(_STAGES))
+        lr_mults = per_stage("lr_mult_list", lr_mult_list, 1 + len(_STAGES), check_factor)
+        strides = per_stage("stride_list", stride_list, 1 + len(_STAGES), check_positive_int)
         make_attention = attention_maker(attention, padding_mode=padding_mode)
         stem_channels = int(_STEM_CHANNELS * width)
         self.num_features = int(_LAST_CHANNELS * max(1.0, width))
@@ -128,7 +128,7 @@ class ECAMobileNetV2(ImageClassifier):
             input_image_channel,
             stem_channels,
             3,
-            stride=stem_stride,
+            stride=strides[0],
             act=nn.ReLU6,
             lr_mult=lr_mults[0],
             data_format=data_format,
@@ -137,8 +137,8 @@ class ECAMobileNetV2(ImageClassifier):
         widths = [int(channels * width) for channels in widths]
         channels = self.add_blocks(
             stem_channels,
-            stem_stride,
-            map(StageOptions, depths, widths, strides, k_sizes, lr_mults[1:], expansions),
+            strides[0],
+            map(StageOptions, depths, widths, strides[1:], k_sizes, lr_mults[1:], expansions),
             lambda *given: InvertedResidual(*given, make_attention, data_format),
         )
         self.last_conv = ConvBN(

@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import paddle
 from paddle import ParamAttr, nn
 from paddle.nn.initializer import Uniform
 
 from ..attention import AttentionSpec, KernelSize, MakeAttention, attention_maker
-from ..errors import check_option
+from ..errors import check_option, check_positive_int
 from .layers import (
     ConvBN,
     ImageClassifier,
     StageOptions,
-    numbers_per_stage,
+    check_factor,
     per_stage,
-    strides_per_stage,
 )
 
 _WIDTHS = (64, 128, 256, 512)
@@ -40,17 +40,18 @@ class _Block(nn.Layer):
     """Residual block: convolutions, attention, then addition of the shortcut and ReLU.
 
     The attention comes after the last BatchNorm of the residual branch and before the addition,
-    as in SE-ResNet.
+    as in SE-ResNet. Optimizer states refer to Paddle's automatic names of parameters, which count
+    the layers in the order in which they are built: convolutions, attention, shortcut.
 
     Shape:
-        ``[N, in_channels, H, W]`` to ``[N, width * expansion, H / stride, W / stride]``, or
-        the same with channels last.
+        ``[N, in_channels, H, W]`` to ``[N, options.channels, H / stride, W / stride]``, or the
+        same with channels last.
     """
 
     # Output channels per unit of width.
     expansion: int
 
-    def add_attention_and_shortcut(
+    def __init__(
         self,
         in_channels: int,
         stride: int,
@@ -59,29 +60,20 @@ class _Block(nn.Layer):
         data_format: str,
         vd: bool,
     ) -> None:
-        """Build what follows the convolutions in every block.
-
-        Must be called last: optimizer states refer to Paddle's automatic names of parameters,
-        which count the layers in the order in which they are built.
-        """
-        self.attention = make_attention(
-            options.channels,
-            k_size=options.k_size,
-            data_format=data_format,
-            lr_mult=options.lr_mult,
-        )
+        super().__init__()
+        channels = options.channels
+        common = {"lr_mult": options.lr_mult, "data_format": data_format}
+        self.add_convolutions(in_channels, channels // self.expansion, stride, **common)
+        self.attention = make_attention(channels, k_size=options.k_size, **common)
         self.short = None
-        if stride != 1 or in_channels != options.channels:
-            self.short = ConvBN(
-                in_channels,
-                options.channels,
-                1,
-                stride=stride,
-                pool=vd and stride != 1,
-                lr_mult=options.lr_mult,
-                data_format=data_format,
-            )
+        if stride != 1 or in_channels != channels:
+            pool = vd and stride != 1
+            self.short = ConvBN(in_channels, channels, 1, stride=stride, pool=pool, **common)
         self.relu = nn.ReLU()
+
+    def add_convolutions(self, in_channels: int, width: int, stride: int, **common: Any) -> None:
+        """Build the convolutions; ``common`` are arguments of each."""
+        raise NotImplementedError
 
     def residual(self, x: paddle.Tensor) -> paddle.Tensor:
         """The convolutions in order."""
@@ -101,23 +93,10 @@ class BasicBlock(_Block):
 
     expansion = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        stride: int,
-        options: StageOptions,
-        make_attention: MakeAttention,
-        data_format: str,
-        vd: bool,
-    ) -> None:
-        super().__init__()
-        common = {"lr_mult": options.lr_mult, "data_format": data_format}
-        width = options.channels
+    def add_convolutions(self, in_channels: int, width: int, stride: int, **common: Any) -> None:
+        """Build ``conv0`` and ``conv1``."""
         self.conv0 = ConvBN(in_channels, width, 3, stride=stride, act=nn.ReLU, **common)
         self.conv1 = ConvBN(width, width, 3, **common)
-        self.add_attention_and_shortcut(
-            in_channels, stride, options, make_attention, data_format, vd
-        )
 
     def residual(self, x: paddle.Tensor) -> paddle.Tensor:
         """The convolutions in order."""
@@ -129,24 +108,11 @@ class Bottleneck(_Block):
 
     expansion = 4
 
-    def __init__(
-        self,
-        in_channels: int,
-        stride: int,
-        options: StageOptions,
-        make_attention: MakeAttention,
-        data_format: str,
-        vd: bool,
-    ) -> None:
-        super().__init__()
-        common = {"lr_mult": options.lr_mult, "data_format": data_format}
-        width = options.channels // self.expansion
+    def add_convolutions(self, in_channels: int, width: int, stride: int, **common: Any) -> None:
+        """Build ``conv0``, ``conv1`` and ``conv2``."""
         self.conv0 = ConvBN(in_channels, width, 1, act=nn.ReLU, **common)
         self.conv1 = ConvBN(width, width, 3, stride=stride, act=nn.ReLU, **common)
-        self.conv2 = ConvBN(width, options.channels, 1, **common)
-        self.add_attention_and_shortcut(
-            in_channels, stride, options, make_attention, data_format, vd
-        )
+        self.conv2 = ConvBN(width, width * self.expansion, 1, **common)
 
     def residual(self, x: paddle.Tensor) -> paddle.Tensor:
         """The convolutions in order."""
@@ -200,8 +166,10 @@ class ECAResNet(ImageClassifier):
         super().__init__(class_num, data_format, input_image_channel)
         check_option("ECAResNet: block", block, BLOCKS)
         k_sizes = per_stage("k_size", k_size, len(depths), scalar=True)
-        lr_mults = numbers_per_stage("lr_mult_list", lr_mult_list, 1 + len(depths))
-        stem_stride, pool_stride, *strides = strides_per_stage("stride_list", stride_list, 5)
+        lr_mults = per_stage("lr_mult_list", lr_mult_list, 1 + len(depths), check_factor)
+        stem_stride, pool_stride, *strides = per_stage(
+            "stride_list", stride_list, 5, check_positive_int
+        )
         make_attention = attention_maker(attention, padding_mode=padding_mode)
 
         stem, channels = [], input_image_channel

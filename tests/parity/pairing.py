@@ -1,7 +1,7 @@
 """One of our networks and its reference in PyTorch, with the same random weights.
 
-Paddle and PyTorch live in one process here. Their CPU builds bear each other in both orders of
-import (paddlepaddle 3.3.1, torch 2.13.0), so nothing is done about the order.
+Both run in one process. Their CPU builds work together in either order of import
+(paddlepaddle 3.3.1, torch 2.13.0).
 """
 
 from __future__ import annotations

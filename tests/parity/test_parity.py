@@ -33,9 +33,12 @@ LARGEST_KERNEL = 9  # Numbers in a kernel of ECA.
 SLOW = (
     "ECA_ResNet34",
     "ECA_ResNet34_vd",
+    "ECA_ResNet50_vd",
+    "ECA_MobileNetV2",
     "ECA_MobileNetV2_x0_5",
     "ECA_MobileNetV2_x0_75",
     "ECA_MobileNetV2_x1_5",
+    "ECA_MobileNetV2_x2_0",
     "ECA_ResNet101",
     "ECA_ResNet152",
     "ECA_ResNet101_vd",
@@ -153,13 +156,15 @@ GROUPS = {"SE_GC1": 16, "SE_GC2": "C/16", "SE_GC3": "C/8"}
 @pytest.mark.parametrize(
     ("model", "attention"),
     [
-        *[("ECA_ResNet18", name) for name in torch_networks.ATTENTIONS],
+        ("ECA_ResNet18", "SE"),
+        ("ECA_MobileNetV2_x0_25", "none"),
+        ("ECA_MobileNetV2_x0_25", "SE_Var2"),
         *[
-            pytest.param("ECA_ResNet50", name, marks=pytest.mark.slow)
+            pytest.param(model, name, marks=pytest.mark.slow)
+            for model in ("ECA_ResNet18", "ECA_ResNet50")
             for name in torch_networks.ATTENTIONS
+            if (model, name) != ("ECA_ResNet18", "SE")
         ],
-        ("ECA_MobileNetV2_x0_5", "none"),
-        ("ECA_MobileNetV2_x0_5", "SE_Var2"),
     ],
 )
 def test_attentions_of_table_2(model, attention):
@@ -171,29 +176,28 @@ def test_attentions_of_table_2(model, attention):
     require_equal_steps_in_float64(pair)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        "ECA_ResNet18",
-        "ECA_ResNet18_vd",
-        pytest.param("ECA_ResNet50", marks=pytest.mark.slow),
-        "ECA_MobileNetV2",
-    ],
-)
+LARGE = ("ECA_ResNet18_vd", "ECA_ResNet50", "ECA_MobileNetV2")
+LIGHT_FIRST = [
+    "ECA_MobileNetV2_x0_25",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE),
+]
+
+
+@pytest.mark.parametrize("model", LIGHT_FIRST)
 def test_circular_padding(model):
     pair = Pair(model, torch_networks.circular_eca, padding_mode="circular")
     require_equal_logits(pair, "float32", 1e-4)
     require_equal_steps_in_float64(pair)
 
 
-@pytest.mark.parametrize("model", ["ECA_ResNet18", "ECA_MobileNetV2_x0_5"])
+@pytest.mark.parametrize("model", LIGHT_FIRST)
 def test_one_kernel_size_for_all_stages(model):
     pair = Pair(model, k_size=9)
     require_equal_logits(pair, "float32", 1e-4)
     require_equal_steps_in_float64(pair)
 
 
-@pytest.mark.parametrize("model", ["ECA_ResNet18_vd", "ECA_MobileNetV2"])
+@pytest.mark.parametrize("model", LIGHT_FIRST)
 def test_channels_last(model):
     pair = Pair(model, data_format="NHWC")
     require_equal_logits(pair, "float32", 1e-4)

@@ -1,7 +1,7 @@
-"""ECA in the networks of PaddleClas: in place of their SE modules, or behind named layers.
+"""ECA in the networks of PaddleClas: in place of their SE modules, or after named layers.
 
-The network stays what it is, an object of PaddleClas's class with its own names of layers and
-parameters: what PaddleClas does to a network by name, and its published weights, go on fitting.
+The network stays an object of PaddleClas's class, with its names of layers and parameters, so
+that PaddleClas's own options and its published weights keep working.
 """
 
 from __future__ import annotations
@@ -28,17 +28,7 @@ from .se_modules import se_channels, se_modules
 from .session import activate, warn
 
 NAME = "ECA_Backbone"
-_OPTIONS = (
-    "backbone",
-    "replace",
-    "insert_after",
-    "k_size",
-    "padding_mode",
-    "class_num",
-    "pretrained",
-    "use_ssld",
-)
-# Side of the images that a network is tried with, PaddleClas's most common one.
+# Height and width of the image of the trial run: PaddleClas's most common size.
 _IMAGE_SIZE = 224
 
 
@@ -59,30 +49,31 @@ def ECA_Backbone(
     Args:
         backbone: the network: its ``name``, and the options that PaddleClas passes to it.
         replace: ``"SE"``: every Squeeze-and-Excitation module becomes an ECALayer.
-        insert_after: patterns of sub-layers whose output ECA is to scale; see
+        insert_after: patterns of sub-layers whose output ECA scales; see
             :func:`~paddleclas_eca.models.layers.matching`.
         k_size: kernel size of ECA: an odd int, or ``"adaptive"`` (paper, Eq. 12).
         padding_mode: ``"zeros"`` or ``"circular"``.
         class_num: number of classes; by default that of the network.
         pretrained: a ``.pdparams`` file (or URL) to start from: of this network with ECA, or
-            PaddleClas's of the network without. What does not fit stays as initialised, and is
+            PaddleClas's of the network without. What does not fit stays as initialised and is
             logged.
-        use_ssld: accepted as in PaddleClas, where it chooses among the weights to download.
+        use_ssld: accepted as in PaddleClas, where it selects the weights to download.
         **unknown: reported.
 
     Shape:
-        those of the network; mostly ``[N, 3, H, W]`` to ``[N, class_num]``.
+        as the network; usually ``[N, 3, H, W]`` to ``[N, class_num]``.
 
     Raises:
         UserError: (a ValueError) an option is unknown, out of range or fits nothing in the
             network, or the weights cannot be loaded.
     """
+    valid = list(inspect.signature(ECA_Backbone).parameters)[:-1]
     for option in unknown:
-        check_option(NAME, option, _OPTIONS, "; those of the network belong into `backbone`")
+        check_option(NAME, option, valid, "; those of the network belong in `backbone`")
     if replace is None and insert_after is None:
         raise UserError(
             f"{NAME} needs `replace: SE`, for a network with SE modules, or `insert_after: "
-            f"PATTERN`, the layers that ECA is to stand behind"
+            f"PATTERN`, the layers whose output ECA scales"
         )
     if replace not in (None, "SE"):
         raise UserError(f"{NAME}: replace must be SE, got {replace!r}")
@@ -102,7 +93,7 @@ def ECA_Backbone(
     if insert_after is not None:
         _insert(network, backbone["name"], insert_after, attention)
     if backbone.get("return_patterns") and hasattr(network, "update_res"):
-        # The layers that were exchanged have taken along what PaddleClas had put on them.
+        # PaddleClas's hooks went with the layers that were replaced.
         network.update_res(backbone["return_patterns"])
     load_pretrained(NAME, network, pretrained, warn)
     return network
@@ -115,13 +106,12 @@ def _build(backbone: Any, class_num: int | None) -> nn.Layer:
             f"{NAME}: backbone must be a section with the name of a PaddleClas network, such as "
             f"{{name: MobileNetV3_large_x1_0}}, got {backbone!r}"
         )
-    # PaddleClas changes the options that it is given.
+    # PaddleClas changes the options in place.
     options = copy.deepcopy(dict(backbone))
     name = options.pop("name")
     if class_num is not None and options.setdefault("class_num", class_num) != class_num:
         raise UserError(
-            f"{NAME}: class_num is {class_num}, and {options['class_num']} within backbone: "
-            f"give it once"
+            f"{NAME}: class_num is {class_num}, and {options['class_num']} in backbone; set one"
         )
     factory = find_network(activate(), name, "backbone.name")
     given = list(options)
@@ -139,7 +129,7 @@ def _build(backbone: Any, class_num: int | None) -> nn.Layer:
 
 
 def _warn_of_ignored(name: str, given: list[str], factory: Any, kind: type[nn.Layer]) -> None:
-    """Log the options that PaddleClas may have swallowed: many of its networks take any."""
+    """Log options that the network may have ignored: many accept any ``**kwargs``."""
     takes = [factory, *(c.__init__ for c in kind.__mro__ if issubclass(c, nn.Layer))]
     known = {
         parameter.name
@@ -150,13 +140,13 @@ def _warn_of_ignored(name: str, given: list[str], factory: Any, kind: type[nn.La
     for option in given:
         if option not in known:
             warn(
-                f"{NAME}: nothing says that PaddleClas's {name} has an option {option!r}, so it "
-                f"may be ignored{suggestion(option, known)}"
+                f"{NAME}: PaddleClas's {name} may ignore the option {option!r}, which none of its "
+                f"signatures has{suggestion(option, known)}"
             )
 
 
 def _lr_mult(layer: nn.Layer) -> float:
-    """Factor on the learning rate that the network's ``lr_mult_list`` has set for a layer."""
+    """Factor on the learning rate of a layer, from the network's ``lr_mult_list``."""
     factors = (p.optimize_attr["learning_rate"] for p in layer.parameters() if p.trainable)
     return next(factors, 1.0)
 
@@ -165,8 +155,8 @@ def _replace_se(network: nn.Layer, name: str, attention: Any) -> None:
     modules = se_modules(network)
     if not modules:
         raise UserError(
-            f"{NAME}: replace: {name} has no SE module. Name the layers that ECA is to stand "
-            f"behind with insert_after; it has {excerpt(_general(_names(network)))}"
+            f"{NAME}: replace: {name} has no SE module. Name the layers whose output ECA scales "
+            f"with insert_after; it has {excerpt(_general(_names(network)))}"
         )
     for path, module in modules.items():
         parent, _, last = path.rpartition(".")
@@ -193,7 +183,7 @@ def _insert(network: nn.Layer, name: str, patterns: str | Sequence[str], attenti
         if isinstance(layer, _BatchNormBase):
             raise UserError(
                 f"{NAME}: insert_after: {path} is a BatchNorm, which Arch.use_sync_bn would "
-                f"exchange for another, with its ECA. Name the layer that holds it."
+                f"replace together with its ECA. Name the layer that contains it."
             )
         if hasattr(layer, "eca"):
             raise UserError(f"{NAME}: insert_after: {path} has an attention `eca` already")
@@ -205,8 +195,8 @@ def _insert(network: nn.Layer, name: str, patterns: str | Sequence[str], attenti
 def append_after(layer: nn.Layer, eca: nn.Layer) -> None:
     """Have ``eca`` scale the output of ``layer``, as its sub-layer ``eca``.
 
-    The layer keeps its place, its parameters and their names: to wrap it would rename them,
-    so that published weights would not fit, and a hook would be lost or shared in copies.
+    The layer keeps its place and the names of its parameters. A wrapper would rename them, so
+    that published weights would not fit; a hook would be lost or shared in copies.
     """
     layer.add_sublayer("eca", eca)
     if not (isinstance(layer, nn.Sequential) and type(layer).forward is nn.Sequential.forward):
@@ -215,7 +205,7 @@ def append_after(layer: nn.Layer, eca: nn.Layer) -> None:
 
 @functools.cache
 def _with_eca(kind: type[nn.Layer]) -> type[nn.Layer]:
-    """The subclass of a class of layers that applies its sub-layer ``eca`` to its output."""
+    """A subclass of a layer class that applies its sub-layer ``eca`` to its output."""
     attributes = {
         "__module__": kind.__module__,
         "__doc__": f"{kind.__name__}, then its sub-layer eca.",
@@ -232,7 +222,7 @@ def _forward(self: Any, *inputs: Any, **options: Any) -> paddle.Tensor:
 
 
 def _reduce(self: Any, protocol: int) -> tuple:
-    # Copies and pickles find the class by that of the layer: it has no name in any module.
+    # For copies and pickles: the class is not in any module, so it is made again.
     return _new, (self.kind_without_eca,), self.__dict__
 
 
@@ -250,7 +240,7 @@ def _sublayer(network: nn.Layer, path: str) -> nn.Layer:
 
 
 def _near(pattern: str, names: list[str]) -> str:
-    """``". Did you mean A or B?"`` for a pattern that matches nothing, or what there is."""
+    """``". Did you mean A or B?"`` for a pattern that matches nothing, or the existing layers."""
     pattern = dotted(pattern)
     if "*" in pattern or "?" in pattern:
         names = _general(names)
@@ -259,14 +249,14 @@ def _near(pattern: str, names: list[str]) -> str:
 
 
 def _general(names: list[str]) -> list[str]:
-    """Patterns that name layers of the same place in all blocks; the most frequent first."""
+    """Patterns for layers at the same place in all blocks, the most frequent first."""
     patterns = (re.sub(r"(?<=[._])\d+(?=[._]|$)", "*", name) for name in names)
     return [pattern for pattern, _ in Counter(patterns).most_common()]
 
 
 @contextlib.contextmanager
 def _evaluating(network: nn.Layer) -> Iterator[None]:
-    """Evaluation mode, and the former modes afterwards."""
+    """Evaluation mode inside, the former modes afterwards."""
     layers = network.sublayers(include_self=True)
     modes = [layer.training for layer in layers]
     for layer in layers:
@@ -282,8 +272,8 @@ def _evaluating(network: nn.Layer) -> Iterator[None]:
 def _channels(network: nn.Layer, name: str, layers: dict[str, nn.Layer]) -> dict[str, int]:
     """Channels of the outputs of some layers of a network, from one forward pass.
 
-    The layers themselves do not say: the output of a block may be put together from those of
-    several convolutions.
+    Attributes of the layers do not show them: a block may combine the outputs of several
+    convolutions. Works on a network built under ``paddle.LazyGuard``, too.
     """
     outputs: dict[str, list[Any]] = {path: [] for path in layers}
     hooks = [
@@ -292,13 +282,16 @@ def _channels(network: nn.Layer, name: str, layers: dict[str, nn.Layer]) -> dict
         )
         for path, layer in layers.items()
     ]
+    for parameter in network.parameters():
+        if not parameter._is_initialized():
+            paddle.assign(paddle.zeros(parameter.shape, parameter.dtype), parameter)
     image = paddle.zeros([1, image_channels(network), _IMAGE_SIZE, _IMAGE_SIZE])
     failure = None
     try:
         with _evaluating(network), paddle.no_grad():
             network(image)
     except Exception as error:
-        # A classifier that takes images of one size only does not matter; the layers do.
+        # A classifier for images of another size may fail after the layers have run.
         failure = error
     finally:
         for hook in hooks:
@@ -309,17 +302,17 @@ def _channels(network: nn.Layer, name: str, layers: dict[str, nn.Layer]) -> dict
     for path, given in outputs.items():
         where = f"{NAME}: insert_after: layer {path} of {name}"
         if not given:
-            reason = f": {failure}" if failure else ", so ECA has no place there"
-            raise UserError(f"{where} is not run on an image of {list(image.shape)}{reason}")
+            reason = f": {failure}" if failure else ""
+            raise UserError(f"{where} does not run on an image of {list(image.shape)}{reason}")
         for output in given:
             if not isinstance(output, paddle.Tensor) or output.ndim != 4:
                 tensor = isinstance(output, paddle.Tensor)
                 what = f"the shape {list(output.shape)}" if tensor else type(output).__name__
                 raise UserError(
-                    f"{where} returns {what}; ECA takes one feature map, of four dimensions"
+                    f"{where} returns {what}; ECA needs one feature map of four dimensions"
                 )
         seen = {output.shape[axis] for output in given}
         if len(seen) > 1:
-            raise UserError(f"{where} returns feature maps of {sorted(seen)} channels in turn")
+            raise UserError(f"{where} runs several times, on {sorted(seen)} channels")
         channels[path] = seen.pop()
     return channels

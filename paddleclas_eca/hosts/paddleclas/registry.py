@@ -1,4 +1,4 @@
-"""Put models where PaddleClas looks for them by name."""
+"""Register models where PaddleClas looks for them by name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Callable
 from ...errors import UserError, suggestion
 from .locate import PaddleClas
 
-# build_model and RecModel look on ppcls.arch; users, paddle.hub and PaddleClas's own
-# listings on ppcls.arch.backbone.
+# build_model and RecModel look in ppcls.arch; users, paddle.hub and PaddleClas's own listings
+# in ppcls.arch.backbone.
 _PLACES = ("arch", "arch.backbone")
 # Wheels 2.4.3 to 2.6.0 keep a second copy of these modules under this name.
 _WHEEL_PACKAGE = "paddleclas.ppcls"
@@ -21,11 +21,11 @@ def register_models(ppcls: PaddleClas, factories: dict[str, Callable]) -> None:
     """Register model factories by name; registering the same again changes nothing.
 
     Args:
-        ppcls: the PaddleClas in use. A wheel's own copy is served too where it is loaded.
+        ppcls: the PaddleClas in use. A wheel's own copy is updated too if it is loaded.
         factories: functions that build a model, by the name that configs use.
 
     Raises:
-        UserError: a name is taken by something else; nothing is registered then.
+        UserError: a name is already used by something else; then nothing is registered.
     """
     places = list(_places(ppcls))
     for place in places:
@@ -47,7 +47,7 @@ def find_network(ppcls: PaddleClas, name: str, key: str) -> Callable:
     Args:
         ppcls: the PaddleClas in use.
         name: name of the network, as configs use it.
-        key: key that the name was given for, for the message.
+        key: config key of the name, for the message.
 
     Raises:
         UserError: there is no such network.

@@ -1,11 +1,10 @@
-"""The Squeeze-and-Excitation modules of PaddleClas's networks: how to know them and read them.
+"""Squeeze-and-Excitation modules in PaddleClas's networks.
 
-PaddleClas has no class for them. Each network's file has its own: ``SEModule`` (MobileNetV3,
+PaddleClas has no common class. Each network's file has its own: ``SEModule`` (MobileNetV3,
 PPLCNet, ESNet), ``SEBlock`` (GhostNet, MixNet, EfficientNet, RepVGG), ``SELayer`` (SE_ResNet,
 RegNet, HRNet, AdaFace), ``SE`` (ReXNet, EfficientNetV2), and ``ESEModule`` (PPHGNet), which has
-one layer instead of two. What they have in common is the name, that they are given a feature
-map and return it scaled, and that linear layers or 1x1 convolutions lead from its channels
-back to as many.
+one layer instead of two. Common to all: the name; they scale a feature map; and linear layers or
+1x1 convolutions lead from its channels back to as many.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def se_channels(name: str, module: nn.Layer) -> int:
     ]
     if not ends or ends[0][0] != ends[-1][1]:
         raise UserError(
-            f"replace: {name}, a {type(module).__name__}, is no SE module that could be "
-            f"exchanged: its layers do not lead from its channels back to as many"
+            f"replace: {name}, a {type(module).__name__}, cannot be replaced: its layers do not "
+            f"lead from its channels back to as many, as those of an SE module"
         )
     return ends[0][0]

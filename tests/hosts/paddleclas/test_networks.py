@@ -26,7 +26,9 @@ def build(arch):
     """Build a model of 5 classes by its name, as PaddleClas does."""
 
     def build(name, **options):
-        return arch.build_model({"Arch": {"name": name, "class_num": 5, **options}, "Global": {}})
+        return arch.build_model(
+            {"Arch": {"name": name, "class_num": 5, **options}, "Global": {"device": "gpu"}}
+        )
 
     return build
 
