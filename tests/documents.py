@@ -14,8 +14,11 @@ TRANSLATIONS = {
 }
 ENGLISH = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
-    *(str(f.relative_to(REPOSITORY)) for f in sorted(REPOSITORY.glob("docs/*.md"))),
-    *(str(f.relative_to(REPOSITORY)) for f in sorted(REPOSITORY.glob("docs/evidence/*.md"))),
+    *(
+        str(file.relative_to(REPOSITORY))
+        for directory in ("docs", "docs/evidence", "benchmarks")
+        for file in sorted(REPOSITORY.glob(f"{directory}/*.md"))
+    ),
 ]
 DOCUMENTS = [*ENGLISH, *TRANSLATIONS]
 

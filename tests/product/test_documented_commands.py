@@ -49,6 +49,7 @@ ELSEWHERE = {
     "/matrix.py": "tests/test_matrix.py",
     "benchmarks/faults.py": "tests/product/test_interrupted_runs.py",
     "benchmarks/run.py": "tests/benchmarks/test_run.py",
+    "benchmarks/performance.sh": "tests/benchmarks/test_run.py",
     "benchmarks/communication.py": "tests/benchmarks/test_communication.py",
     "benchmarks/scaling.py": "tests/benchmarks/test_scaling.py",
     "def row(name)": "tests/test_backbone_configs.py",
