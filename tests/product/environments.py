@@ -1,4 +1,4 @@
-"""Environments of their own, for programs that do not get along with ours."""
+"""Virtual environments for programs that conflict with ours."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PADDLE = f"paddlepaddle=={paddle.__version__}"
-# How uv and pip are told that there is no network: the one good reason to go without.
+# Variables that tell uv and pip that there is no network: the one good reason to skip.
 OFFLINE = ("UV_OFFLINE", "PIP_NO_INDEX")
 
 
 def make_environment(folder: Path, *installs: Sequence[str | Path]) -> Path:
     """Make a virtual environment of this version of Python with other packages.
 
-    The test is skipped where uv or pip have been told to stay offline, and fails where the
-    packages cannot be installed for another reason.
+    The test is skipped if uv or pip are set to stay offline, and fails if the packages cannot be
+    installed for another reason.
 
     Args:
         folder: where the environment is made.
@@ -33,9 +33,9 @@ def make_environment(folder: Path, *installs: Sequence[str | Path]) -> Path:
     Returns:
         The environment's interpreter.
     """
-    told = next((name for name in OFFLINE if os.environ.get(name, "0") not in ("", "0")), None)
-    if told:
-        pytest.skip(f"{told} is set, and this test needs packages from the registry")
+    offline = next((name for name in OFFLINE if os.environ.get(name, "0") not in ("", "0")), None)
+    if offline:
+        pytest.skip(f"{offline} is set, and this test needs packages from the registry")
     matrix = _matrix()
     with (folder.parent / f"{folder.name}.log").open("w", encoding="utf-8") as log:
         try:

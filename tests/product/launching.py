@@ -1,4 +1,4 @@
-"""Launchers of jobs on one machine and on two, which all end with the test in any case."""
+"""Launch jobs on one machine and on two, and end all of their processes with the test."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def launch(
     machine: Machine = THIS_MACHINE,
     before: Sequence[str] = (),
 ) -> Iterator[Launcher]:
-    """Train on the digits in a folder, with options of the launcher.
+    """Train on the digits in a directory, with options of the launcher.
 
     Args:
         folder: working directory, made where it is missing.

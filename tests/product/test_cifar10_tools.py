@@ -30,17 +30,6 @@ def test_configs_differ_in_the_attention_alone():
     assert rest[0] == rest[1] == rest[2]
 
 
-def test_recipe():
-    content = config("ECA_ResNet18")
-    assert (content["Global"]["epochs"], content["Global"]["seed"]) == (50, 42)
-    assert content["Optimizer"] == {
-        "name": "Adam",
-        "lr": {"name": "Cosine", "learning_rate": 1e-3},
-        "regularizer": {"name": "L2", "coeff": 1e-5},
-    }
-    assert content["Loss"]["Train"] == [{"CELoss": {"weight": 1.0, "epsilon": 0.1}}]
-
-
 # ResNet-18 without its stages' attention; ECA's 44 weights; SE's 2 * C^2 / 16 in each block.
 SE_WEIGHTS = sum(2 * 2 * channels**2 // 16 for channels in (64, 128, 256, 512))
 

@@ -1,4 +1,4 @@
-"""The README's lines for GPU users, in an environment that has a Paddle of its own."""
+"""The README's commands for GPU users, in an environment that has its own Paddle."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ NETWORK = "network namespaces" if namespaces_permitted() else "two loopback addr
 
 @pytest.fixture(params=[NETWORK])
 def machines(request):
-    """Two machines; the name of the test says how they are told apart."""
+    """Two machines; the name of the test says how they are separated."""
     with NETWORKS[request.param]() as made:
         yield made
 
@@ -58,7 +58,7 @@ def test_two_machines_learn_as_one_with_two_processes_does(tmp_path, overrides, 
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_machine_that_loses_power_ends_the_job(tmp_path, overrides, machines, port, lost):
+def test_a_machine_that_loses_power_ends_the_job(tmp_path, overrides, machines, port, lost):
     with launch_on(machines, tmp_path, [*overrides, "Global.epochs=100"], port) as launchers:
         launchers[0].wait_for("[Train][Epoch 1/100][Iter: 1/2]")
         kill_tree(launchers[lost].process)
@@ -68,7 +68,7 @@ def test_machine_that_loses_power_ends_the_job(tmp_path, overrides, machines, po
         assert "C++ Traceback" not in survivor.log(0)
 
 
-def test_network_that_breaks_ends_the_job(tmp_path, overrides, machines, port):
+def test_a_network_that_fails_ends_the_job(tmp_path, overrides, machines, port):
     if machines[1].cut_off is None:
         pytest.skip("a cable can be cut between network namespaces only")
     overrides = [*overrides, "Global.epochs=100", "Global.peer_timeout=10"]
@@ -82,7 +82,7 @@ def test_network_that_breaks_ends_the_job(tmp_path, overrides, machines, port):
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-def test_mistake_on_one_machine_ends_both(tmp_path, overrides, digits, machines, port, failing):
+def test_an_error_on_one_machine_ends_both(tmp_path, overrides, digits, machines, port, failing):
     for rank in (0, 1):
         folder = tmp_path / f"machine{rank}"
         folder.mkdir()
