@@ -132,7 +132,9 @@ class Built:
         if wrong:
             return None
         built = self._attempt(part.place, part.settings, build)
-        if built is not None and part.name != "OpSampler":  # which takes operators by name
+        # OpSampler takes operators by name, and some losses take the options of another.
+        hands_on = part.name == "OpSampler" or section(part.settings, "base_loss_name")
+        if built is not None and not hands_on:
             known = {*_parameters(kind), *_TAKEN_OUT.get(part.kind, ())}
             self.findings += ignored(part.place, part.settings, known)
         return built
@@ -430,7 +432,10 @@ def _ignored_by_network(
         return
     factory = getattr(ppcls.module("arch"), name)
     known = set(inspect.signature(factory).parameters) | _parameters(type(network))
-    yield from ignored(place, given, known | _OF_ANY_ARCH)
+    for found in ignored(place, given, known | _OF_ANY_ARCH):
+        # Some networks read options that their signatures do not name; a typo is like one of these.
+        if "Did you mean" in found.message:
+            yield found
     inner = INNER_NETWORKS.get(name)
     if inner:
         yield from _ignored_by_network(ppcls, f"{place}.{inner}", given[inner], network)

@@ -33,6 +33,9 @@ from .rules import example_image
 
 # So many images of a list are opened, and so many of them are transformed.
 SAMPLE, TRANSFORMED = 100, 4
+# Images have no more channels: a network whose first convolution in the order of its layers takes
+# more runs another one first.
+_MOST_CHANNELS = 16
 # After so many lines that cannot be read, reading a list ends: it is another kind of file.
 MALFORMED = 1000
 
@@ -323,6 +326,8 @@ def _of_channels(
     if built.network is None:
         return
     wanted = image_channels(built.network)
+    if wanted > _MOST_CHANNELS:
+        return
     for place, images in outputs.items():
         given = {image.shape[0] for image in images} - {wanted}
         if given:

@@ -178,14 +178,7 @@ def _piecewise(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding
     schedule = section(config, "Optimizer", "lr")
     if mode != "train" or section(schedule, "name") != "Piecewise":
         return
-    epochs, values = (schedule.get(key) or [] for key in ("decay_epochs", "values"))
-    # PaddleClas has configs with as many, whose last epoch changes nothing.
-    if values and len(values) not in (len(epochs), len(epochs) + 1):
-        yield error(
-            "Optimizer.lr.values",
-            f"{values} should have one value more than Optimizer.lr.decay_epochs, {epochs}: one "
-            f"before each of these epochs, and a last",
-        )
+    values = schedule.get("values")
     kind = ppcls.module("optimizer.learning_rate").Piecewise
     rate = schedule.get("learning_rate")
     ignored = "learning_rate" not in inspect.signature(kind.__init__).parameters
