@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from .label_lists import read_list, require_images
+from .label_lists import check_images, read_list
 
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
@@ -32,7 +32,7 @@ def listed_images(file: str, root: str) -> list[ImageFile]:
         UserError: it cannot be read, or images are missing.
     """
     entries = read_list(file, exists=lambda name: (Path(root) / name).is_file())
-    images = require_images(file, root, entries)
+    images = check_images(file, root, entries)
     return [ImageFile(path, entry.label) for path, entry in zip(images, entries)]
 
 

@@ -80,7 +80,6 @@ def test_doctor_tells_what_is_there(run_python, tmp_path):
         "devices: cpu",
         "OMP_NUM_THREADS=1 (set by you)",
         "load-report",
-        "network-name",
     ):
         assert text in printed
 

@@ -18,10 +18,10 @@ import paddle
 from ....data.label_lists import (
     PLAIN_LISTS,
     TrackedLines,
+    check_images,
+    check_labels,
     delimiter_of,
     read_list,
-    require_images,
-    require_labels,
 )
 from ....errors import UserError
 from ....training.corrupt_images import DEFAULT_SHARE, IN_A_ROW, Tally, file_of, leaves
@@ -216,19 +216,17 @@ def _install_label_lists(ppcls: PaddleClas, edits: Edits) -> None:
     def load_plain(kind: str, original: Any, self: Any, seed: int | None = None) -> None:
         path, root = str(self._cls_path), str(self._img_root)
         delimiter = delimiter_of(kind, getattr(self, "delimiter", None))
-        entries = read_list(
-            path, delimiter, lambda name: os.path.isfile(os.path.join(root, name)), reuse=True
-        )
+        entries = read_list(path, delimiter, lambda name: os.path.isfile(os.path.join(root, name)))
         if seed is not None:
             np.random.RandomState(seed).shuffle(entries)
-        images = require_images(path, root, entries)
+        images = check_images(path, root, entries)
         labels = [np.int64(entry.label) for entry in entries]
         if getattr(self, "relabel", False):
             # Numbered as PaddleClas numbers them, in the order of a set.
             number = {old: new for new, old in enumerate({*labels})}
             labels = [number[label] for label in labels]
         elif classify:
-            require_labels(path, entries, classes)
+            check_labels(path, entries, classes)
         self.images, self.labels = images, labels
 
     def load_other(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -37,6 +37,8 @@ from .parts import (
 )
 from .schema import ignored
 
+# Steps of an epoch that schedules are built with; they only want a number.
+_STEPS = 100
 # How many wrong options of one network are reported at once.
 _MOST_OPTIONS = 5
 # Keys of an Arch section that PaddleClas or its Engine reads, not the network.
@@ -93,13 +95,12 @@ class Built:
             missing where one of them cannot be built.
     """
 
-    def __init__(self, ppcls: PaddleClas, config: Config, steps_per_epoch: int) -> None:
+    def __init__(self, ppcls: PaddleClas, config: Config) -> None:
         """Build all parts of a config for training.
 
         Args:
             ppcls: the PaddleClas that is to train.
             config: a config that the rules have been applied to; it is not changed.
-            steps_per_epoch: how many steps the schedule takes in an epoch.
         """
         self.findings: list[Finding] = []
         self.transforms: dict[str, list[Any]] = {}
@@ -108,7 +109,7 @@ class Built:
         with isolated(ppcls):
             self.network = self._build_network()
             losses = self._build_losses_and_metrics()
-            self._build_optimizers(steps_per_epoch, losses)
+            self._build_optimizers(losses)
             self._build_data()
             self._build_inference()
 
@@ -222,7 +223,7 @@ class Built:
                 built.append(thing)
         return built
 
-    def _build_optimizers(self, steps_per_epoch: int, losses: list[Any]) -> None:
+    def _build_optimizers(self, losses: list[Any]) -> None:
         package = self._ppcls.module("optimizer")
         epochs = self._config["Global"].get("epochs") or 1
         models = [self.network, *losses]
@@ -231,7 +232,7 @@ class Built:
             if part.kind == "schedule":
                 self._build_part(
                     part,
-                    lambda given=given: package.build_lr_scheduler(given, epochs, steps_per_epoch),
+                    lambda given=given: package.build_lr_scheduler(given, epochs, _STEPS),
                 )
                 continue
             if not isinstance(given, dict):
@@ -255,7 +256,7 @@ class Built:
             if "scope" in given:
                 given = [{part.name: given}]
             self._build_part(
-                part, lambda given=given: package.build_optimizer(given, epochs, 1, models)
+                part, lambda given=given: package.build_optimizer(given, epochs, _STEPS, models)
             )
 
     # Data.

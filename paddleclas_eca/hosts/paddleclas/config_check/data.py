@@ -24,13 +24,14 @@ from ....data.label_lists import (
 )
 from ....errors import UserError, excerpt
 from ....models.layers import image_channels
-from ....training.corrupt_images import DEFAULT_SHARE, KEY
+from ....training.corrupt_images import DEFAULT_SHARE
 from ..locate import PaddleClas
 from .build import Built, isolated
 from .findings import Finding, error, warning
 from .parts import datasets_read
 from .rules import example_image
 
+_SHARE = "Global.max_corrupt_images"
 # So many images of a list are opened, and so many of them are transformed.
 SAMPLE, TRANSFORMED = 100, 4
 # Images have no more channels: a network whose first convolution in the order of its layers takes
@@ -115,7 +116,7 @@ def _of_list(ppcls: PaddleClas, config: Config, place: str, dataset: Config, kee
 
     delimiter = delimiter_of(dataset["name"], dataset.get("delimiter"))
     try:
-        entries = read_list(listed, delimiter, exists, refuse)
+        entries = read_list(listed, delimiter, exists, refuse, reuse=False)
     except UserError as found:
         entries = []
         if not refused:
@@ -201,7 +202,7 @@ def _of_images(
         yield (error if hopeless else warning)(
             f"{place}.image_root",
             f"{len(corrupt):,} of {count:,} {sample} of {listed} do not decode: {named(corrupt)}. "
-            f"Replace the files, or take them out of the list; {KEY}, {share:g}, is the share "
+            f"Replace the files, or take them out of the list; {_SHARE}, {share:g}, is the share "
             f"that may be corrupt",
         )
     return decoded

@@ -295,7 +295,7 @@ def example_image(ppcls: PaddleClas, config: Config) -> tuple[Path, str]:
     for place, dataset in datasets(config):
         file, root = dataset.get("cls_label_path"), str(dataset.get("image_root"))
         if place.startswith("DataLoader.Eval") and file and os.path.isfile(file):
-            for entry in read_list(file, exists=partial(_is_file_in, root))[:1]:
+            for entry in read_list(file, exists=partial(_is_file_in, root), reuse=False)[:1]:
                 return Path(root, entry.name), f"the first of {file}"
     raise UserError(
         f"there is no image to try the model on: Infer.infer_imgs is {given}, and DataLoader.Eval "
