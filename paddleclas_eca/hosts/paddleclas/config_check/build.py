@@ -117,8 +117,6 @@ class Built:
         """What ``build`` returns; None after an error, which is kept."""
         try:
             return build()
-        except UnboundLocalError:
-            raise
         except (Exception, SystemExit) as failure:
             self.findings.append(explain(failure, place, settings))
             return None
@@ -156,6 +154,8 @@ class Built:
         # Where ECA is put behind named layers, one image goes through the network.
         lazily = not any(s.get("insert_after") for s in sections.values())
 
+        builder = self._ppcls.module("arch").build_model
+
         def build() -> Any:
             if lazily:
                 try:
@@ -165,18 +165,17 @@ class Built:
                     raise
                 except Exception:
                     pass  # perhaps for want of values
-            return builder(copy.deepcopy(config), "train")
-
-        builder = self._ppcls.module("arch").build_model
-        try:
-            network = self._attempt("Arch", config["Arch"], build)
-        except UnboundLocalError:
-            if not weightless:
+            try:
+                return builder(copy.deepcopy(config), "train")
+            except UnboundLocalError:
+                if weightless:
+                    return None  # some networks of PaddleClas cannot be built without weights
                 raise
-            return None  # some networks of PaddleClas cannot be built without weights
+
+        network = self._attempt("Arch", config["Arch"], build)
         if network is not None:
             self.findings += _ignored_by_network(self._ppcls, "Arch", self._config["Arch"], network)
-        else:
+        elif self.findings:
             self._find_further_options(config["Arch"], build)
         return network
 
@@ -212,12 +211,6 @@ class Built:
         built = []
         for part in losses_and_metrics(self._config, "train"):
             entry = [{part.name: part.settings}]
-            if part.kind == "loss" and not isinstance(part.settings, dict):
-                self.findings.append(error(part.place, f"{part.settings!r} is not a section"))
-                continue
-            if part.kind == "loss" and "weight" not in part.settings:
-                self.findings.append(error(f"{part.place}.weight", "PaddleClas needs it. Set it"))
-                continue
             thing = self._build_part(part, lambda part=part, e=entry: builders[part.kind](e))
             if part.kind == "loss" and part.place.startswith("Loss.Train") and thing is not None:
                 built.append(thing)
@@ -310,19 +303,12 @@ class Built:
                 )
             )
             return
-        part = Part(
-            "Infer.PostProcess.name",
-            "Infer.PostProcess",
-            post["name"],
-            "data.postprocess",
-            "step",
-            post,
-        )
         build = self._ppcls.module("data.postprocess").build_postprocess
-        if "func" in post:
-            self._attempt(part.place, post, lambda: build(post))
-        else:
-            self._build_part(part, lambda: build(post))
+        for part in named_parts(self._config, "train"):
+            if part.key == "Infer.PostProcess.name" and "func" not in post:
+                self._build_part(part, lambda: build(post))
+            elif part.key == "Infer.PostProcess.func":
+                self._attempt(part.place, post, lambda: build(post))
 
 
 def _without_weights(part: Any, ours: Collection[str]) -> None:
