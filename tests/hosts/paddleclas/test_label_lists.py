@@ -1,4 +1,4 @@
-"""Label lists as people write them: what is read, and what is told with its line."""
+"""Label lists as people write them: what is read, and errors that name their line."""
 
 from __future__ import annotations
 

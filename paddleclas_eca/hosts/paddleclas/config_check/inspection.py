@@ -19,7 +19,7 @@ from .build import Built
 from .data import check_data
 from .findings import ERROR, Finding, error, table
 from .rates import disproportionate_rate
-from .rules import apply_rules, pretrained
+from .rules import apply_rules, check_class_names, pretrained
 from .schema import unknown_keys
 
 SWITCH = "preflight"
@@ -77,6 +77,7 @@ def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool
 
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: apply_rules(ppcls, config, "train"),
+        lambda: check_class_names(ppcls, config, "train"),
         build,
         lambda: check_data(ppcls, config, built[0] if built else None, keep_lists),
         lambda: disproportionate_rate(config, processes),
