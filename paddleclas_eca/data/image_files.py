@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from .class_folders import ENDINGS, images_below
-from .label_lists import read_list, require_images
+from .label_lists import check_images, read_list
 
 
 class ImageFile(NamedTuple):
@@ -31,7 +31,7 @@ def listed_images(file: str, root: str) -> list[ImageFile]:
         UserError: it cannot be read, or images are missing.
     """
     entries = read_list(file, exists=lambda name: (Path(root) / name).is_file())
-    images = require_images(file, root, entries)
+    images = check_images(file, root, entries)
     return [ImageFile(path, entry.label) for path, entry in zip(images, entries)]
 
 

@@ -1,7 +1,7 @@
 """PaddleClas's label lists: a line ``path/of/image.jpg 3`` per image.
 
-What can be understood is read: blank lines, Windows line ends, a UTF-8 byte-order mark,
-tabs, several blanks, file names with blanks in them. What cannot is told with its line.
+Blank lines, Windows line ends, a UTF-8 byte-order mark, tabs, several spaces, and spaces in file
+names are accepted. An error names its line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NAMED = 3
 
 
 class Line(NamedTuple):
-    """A line of a list: its number, from 1, and its text without line end and outer blanks."""
+    """A line of a list: its number, from 1, and its text without line end and outer spaces."""
 
     number: int
     text: str
@@ -53,7 +53,7 @@ def read_lines(path: str) -> list[Line]:
     any file.
 
     Raises:
-        UserError: there is no such file, it is no text, or it has no lines.
+        UserError: there is no such file, it is not text, or it has no lines.
     """
     return _lines(path, _read_text(path))
 
@@ -72,7 +72,7 @@ def _lines(path: str, content: str) -> list[Line]:
         # The two byte-order marks of UTF-16, as they look when read in this way.
         if "\0" in line.text or line.text.startswith(("\udcff\udcfe", "\udcfe\udcff")):
             raise UserError(
-                f"the label list {path} is no UTF-8 text: line {line.number} is "
+                f"the label list {path} is not UTF-8 text: line {line.number} is "
                 f"{_shown(line.text)}. Save it as UTF-8, a line `path/of/image.jpg 3` per image"
             )
     lines = [line for line in lines if line.text]
@@ -84,13 +84,13 @@ def _lines(path: str, content: str) -> list[Line]:
 
 
 def delimiter_of(dataset: str, given: str | None) -> str | None:
-    """What stands between name and label in a list; None for blanks or tabs.
+    """What stands between name and label in a list; None for spaces or tabs.
 
     Args:
         dataset: name of its data set, one of :data:`PLAIN_LISTS`.
         given: the ``delimiter`` that this was given, if any.
     """
-    # ImageNetDataset puts a blank where the config says nothing.
+    # ImageNetDataset sets a space where the config says nothing.
     return PLAIN_LISTS[dataset] if given in (None, " ") else given
 
 
@@ -103,7 +103,7 @@ def read_list(
     delimiter: str | None = None,
     exists: Callable[[str], bool] = os.path.exists,
     refuse: Callable[[UserError], None] = _raise,
-    reuse: bool = False,
+    reuse: bool = True,
 ) -> list[Entry]:
     """The images and labels of a list.
 
@@ -112,11 +112,11 @@ def read_list(
 
     Args:
         path: the list.
-        delimiter: what stands between name and label; blanks or tabs where it is None.
+        delimiter: what stands between name and label; spaces or tabs where it is None.
         exists: whether a name is that of an image.
         refuse: what to do with the error of a line that cannot be read; where it returns, the
             line is left out.
-        reuse: take the entries that :func:`keep_list` has kept, if any.
+        reuse: take the entries that :func:`keep_list` has kept, if any, instead of reading.
 
     Raises:
         UserError: it cannot be read; the message names the line and what to do.
@@ -177,7 +177,7 @@ def _plain_entries(content: str) -> list[Entry]:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Make millions of tuples without Python looking for circles in them, again and again."""
+    """Make millions of tuples without Python searching them for cycles again and again."""
     on = gc.isenabled()
     gc.disable()
     try:
@@ -187,7 +187,7 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def require_images(path: str, root: str, entries: Sequence[Entry]) -> list[str]:
+def check_images(path: str, root: str, entries: Sequence[Entry]) -> list[str]:
     """The paths of the images of a list.
 
     Raises:
@@ -206,14 +206,14 @@ def image_paths(root: str, entries: Sequence[Entry]) -> list[str]:
 
 
 def missing_images(path: str, root: str, missing: Sequence[Line], how_many: str) -> UserError:
-    """What to raise where lines name images that are not there."""
+    """What to raise where lines name images that do not exist."""
     return UserError(
         f"{path} lists {how_many} that are not in {root}: {named(missing)}. Check image_root, and "
         f"that a line is `path/of/image.jpg 3`, with the path as it is below image_root"
     )
 
 
-def require_labels(path: str, entries: Sequence[Entry], classes: int | None) -> None:
+def check_labels(path: str, entries: Sequence[Entry], classes: int | None) -> None:
     """Raise UserError where labels are negative, or not below the number of classes."""
     for error in wrong_labels(path, entries, classes):
         raise error
@@ -279,7 +279,7 @@ class TrackedLines:
             reason = "a column is missing"
         return UserError(
             f"{self.path}, line {line.number}: {_shown(line.text)} cannot be read by {reader}: "
-            f"{reason}. Mend the line, and check image_root"
+            f"{reason}. Fix the line, and check image_root"
         )
 
 
@@ -294,18 +294,18 @@ class _Tracked(list):
             yield text
 
 
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 def _split(
     path: str, line: Line, delimiter: str | None, exists: Callable[[str], bool]
 ) -> tuple[str, int]:
-    # The same separators as in PaddleClas, and runs of blanks and tabs, which it trips over.
+    # The same separators as in PaddleClas, and runs of spaces and tabs, on which it fails.
     words = re.split(r"[ \t]+", line.text) if delimiter is None else line.text.split(delimiter)
-    if len(words) > 2 and _WHOLE.fullmatch(words[1].strip()) and exists(words[0]):
+    if len(words) > 2 and _INTEGER.fullmatch(words[1].strip()) and exists(words[0]):
         return words[0], int(words[1])
     if len(words) < 2:
-        separator = "a blank or a tab" if delimiter is None else f"the delimiter {delimiter!r}"
+        separator = "a space or a tab" if delimiter is None else f"the delimiter {delimiter!r}"
         raise UserError(
             f"{path}, line {line.number}: {_shown(line.text)} has no label: {separator} and a "
             f"number should follow the name of the image, such as `path/of/image.jpg 3`"
@@ -314,10 +314,10 @@ def _split(
         name, label = re.split(r"[ \t]+(?=[^ \t]+$)", line.text)
     else:
         name, _, label = line.text.rpartition(delimiter)
-    if not _WHOLE.fullmatch(label.strip()):
+    if not _INTEGER.fullmatch(label.strip()):
         raise UserError(
             f"{path}, line {line.number}: {_shown(line.text)} has {_shown(label)} for a label, "
-            f"which is no whole number. Number the classes from 0"
+            f"which is not an integer. Number the classes from 0"
         )
     return name, int(label)
 

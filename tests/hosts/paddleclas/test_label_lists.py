@@ -1,4 +1,4 @@
-"""Label lists as people write them: what is read, and what is told with its line."""
+"""Label lists as people write them: what is read, and errors that name their line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from properties import property_test
 
-from paddleclas_eca.data.label_lists import read_list, require_labels
+from paddleclas_eca.data.label_lists import check_labels, read_list
 from paddleclas_eca.errors import UserError
 
 # Content of a list, and what of it is read, with the images a.jpg, "b c.jpg" and so on there.
@@ -78,13 +78,19 @@ def test_delimiters_are_respected(dataset, tmp_path, case):
     assert _entries(built, tmp_path) == expected
 
 
-NO_LABEL = r"line 2: 'd/e.jpg' has no label: a blank or a tab and a number should follow"
+NO_LABEL = r"line 2: 'd/e.jpg' has no label: a space or a tab and a number should follow"
 REFUSED = {
     "no label": (b"a.jpg 0\nd/e.jpg\n", NO_LABEL),
     "word for a label": (b"a.jpg 0\n\na.jpg cat\n", r"line 3: 'a.jpg cat' has 'cat' for a label"),
-    "fraction": (b"a.jpg 1.5\n", r"line 1: 'a.jpg 1.5' has '1.5' for a label, which is no whole"),
-    "too large": (b"a.jpg 99999999999999999999\n", r"line 1: .* which is no whole number"),
-    "digits of another script": ("a.jpg ٣\n".encode(), r"line 1: .* which is no whole number"),
+    "fraction": (
+        b"a.jpg 1.5\n",
+        r"line 1: 'a.jpg 1.5' has '1.5' for a label, which is not an integer",
+    ),
+    "too large": (b"a.jpg 99999999999999999999\n", r"line 1: .* which is not an integer number"),
+    "digits of another script": (
+        "a.jpg ٣\n".encode(),
+        r"line 1: .* which is not an integer number",
+    ),
     "expression": (b"a.jpg 1+1\n", r"line 1: 'a.jpg 1\+1' has '1\+1' for a label"),
     "missing images": (
         b"a.jpg 0\nm1.jpg 0\nm2.jpg 1\n\nm 3.jpg 2\nm4.jpg 3\n",
@@ -93,9 +99,9 @@ REFUSED = {
     ),
     "empty": (b"", r"the label list \S+ is empty. Write a line"),
     "blank": (b"\n \r\n\t\n", r"the label list \S+ is empty"),
-    "UTF-16": ("a.jpg 0\n".encode("utf-16"), r"is no UTF-8 text: line 1 is .* Save it as UTF-8"),
-    "UTF-16, the other order": ("\ufeffa 0\n".encode("utf-16-be"), r"is no UTF-8 text: line 1"),
-    "an image": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"is no UTF-8 text: line 3"),
+    "UTF-16": ("a.jpg 0\n".encode("utf-16"), r"is not UTF-8 text: line 1 is .* Save it as UTF-8"),
+    "UTF-16, the other order": ("\ufeffa 0\n".encode("utf-16-be"), r"is not UTF-8 text: line 1"),
+    "an image": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"is not UTF-8 text: line 3"),
 }
 
 
@@ -262,7 +268,7 @@ def test_lists_raise_nothing_but_user_errors(any_list, content):
     any_list.write_bytes(content)
     try:
         entries = read_list(str(any_list))
-        require_labels(str(any_list), entries, 10)
+        check_labels(str(any_list), entries, 10)
     except UserError as error:
         assert str(any_list) in str(error) and str(error).isprintable()
     else:

@@ -37,6 +37,8 @@ from .parts import (
 )
 from .schema import ignored
 
+# Steps of an epoch that schedules are built with; they only want a number.
+_STEPS = 100
 # How many wrong options of one network are reported at once.
 _MOST_OPTIONS = 5
 # Keys of an Arch section that PaddleClas or its Engine reads, not the network.
@@ -93,13 +95,12 @@ class Built:
             missing where one of them cannot be built.
     """
 
-    def __init__(self, ppcls: PaddleClas, config: Config, steps_per_epoch: int) -> None:
+    def __init__(self, ppcls: PaddleClas, config: Config) -> None:
         """Build all parts of a config for training.
 
         Args:
             ppcls: the PaddleClas that is to train.
             config: a config that the rules have been applied to; it is not changed.
-            steps_per_epoch: how many steps the schedule takes in an epoch.
         """
         self.findings: list[Finding] = []
         self.transforms: dict[str, list[Any]] = {}
@@ -108,7 +109,7 @@ class Built:
         with isolated(ppcls):
             self.network = self._build_network()
             losses = self._build_losses_and_metrics()
-            self._build_optimizers(steps_per_epoch, losses)
+            self._build_optimizers(losses)
             self._build_data()
             self._build_inference()
 
@@ -116,8 +117,6 @@ class Built:
         """What ``build`` returns; None after an error, which is kept."""
         try:
             return build()
-        except UnboundLocalError:
-            raise
         except (Exception, SystemExit) as failure:
             self.findings.append(explain(failure, place, settings))
             return None
@@ -132,7 +131,9 @@ class Built:
         if wrong:
             return None
         built = self._attempt(part.place, part.settings, build)
-        if built is not None and part.name != "OpSampler":  # which takes operators by name
+        # OpSampler takes operators by name, and some losses take the options of another.
+        hands_on = part.name == "OpSampler" or section(part.settings, "base_loss_name")
+        if built is not None and not hands_on:
             known = {*_parameters(kind), *_TAKEN_OUT.get(part.kind, ())}
             self.findings += ignored(part.place, part.settings, known)
         return built
@@ -153,6 +154,8 @@ class Built:
         # Where ECA is put behind named layers, one image goes through the network.
         lazily = not any(s.get("insert_after") for s in sections.values())
 
+        builder = self._ppcls.module("arch").build_model
+
         def build() -> Any:
             if lazily:
                 try:
@@ -162,18 +165,17 @@ class Built:
                     raise
                 except Exception:
                     pass  # perhaps for want of values
-            return builder(copy.deepcopy(config), "train")
-
-        builder = self._ppcls.module("arch").build_model
-        try:
-            network = self._attempt("Arch", config["Arch"], build)
-        except UnboundLocalError:
-            if not weightless:
+            try:
+                return builder(copy.deepcopy(config), "train")
+            except UnboundLocalError:
+                if weightless:
+                    return None  # some networks of PaddleClas cannot be built without weights
                 raise
-            return None  # some networks of PaddleClas cannot be built without weights
+
+        network = self._attempt("Arch", config["Arch"], build)
         if network is not None:
             self.findings += _ignored_by_network(self._ppcls, "Arch", self._config["Arch"], network)
-        else:
+        elif self.findings:
             self._find_further_options(config["Arch"], build)
         return network
 
@@ -209,18 +211,12 @@ class Built:
         built = []
         for part in losses_and_metrics(self._config, "train"):
             entry = [{part.name: part.settings}]
-            if part.kind == "loss" and not isinstance(part.settings, dict):
-                self.findings.append(error(part.place, f"{part.settings!r} is not a section"))
-                continue
-            if part.kind == "loss" and "weight" not in part.settings:
-                self.findings.append(error(f"{part.place}.weight", "PaddleClas needs it. Set it"))
-                continue
             thing = self._build_part(part, lambda part=part, e=entry: builders[part.kind](e))
             if part.kind == "loss" and part.place.startswith("Loss.Train") and thing is not None:
                 built.append(thing)
         return built
 
-    def _build_optimizers(self, steps_per_epoch: int, losses: list[Any]) -> None:
+    def _build_optimizers(self, losses: list[Any]) -> None:
         package = self._ppcls.module("optimizer")
         epochs = self._config["Global"].get("epochs") or 1
         models = [self.network, *losses]
@@ -229,7 +225,7 @@ class Built:
             if part.kind == "schedule":
                 self._build_part(
                     part,
-                    lambda given=given: package.build_lr_scheduler(given, epochs, steps_per_epoch),
+                    lambda given=given: package.build_lr_scheduler(given, epochs, _STEPS),
                 )
                 continue
             if not isinstance(given, dict):
@@ -253,7 +249,7 @@ class Built:
             if "scope" in given:
                 given = [{part.name: given}]
             self._build_part(
-                part, lambda given=given: package.build_optimizer(given, epochs, 1, models)
+                part, lambda given=given: package.build_optimizer(given, epochs, _STEPS, models)
             )
 
     # Data.
@@ -307,19 +303,12 @@ class Built:
                 )
             )
             return
-        part = Part(
-            "Infer.PostProcess.name",
-            "Infer.PostProcess",
-            post["name"],
-            "data.postprocess",
-            "step",
-            post,
-        )
         build = self._ppcls.module("data.postprocess").build_postprocess
-        if "func" in post:
-            self._attempt(part.place, post, lambda: build(post))
-        else:
-            self._build_part(part, lambda: build(post))
+        for part in named_parts(self._config, "train"):
+            if part.key == "Infer.PostProcess.name" and "func" not in post:
+                self._build_part(part, lambda: build(post))
+            elif part.key == "Infer.PostProcess.func":
+                self._attempt(part.place, post, lambda: build(post))
 
 
 def _without_weights(part: Any, ours: Collection[str]) -> None:
@@ -430,7 +419,10 @@ def _ignored_by_network(
         return
     factory = getattr(ppcls.module("arch"), name)
     known = set(inspect.signature(factory).parameters) | _parameters(type(network))
-    yield from ignored(place, given, known | _OF_ANY_ARCH)
+    for found in ignored(place, given, known | _OF_ANY_ARCH):
+        # Some networks read options that their signatures do not name; a typo is like one of these.
+        if "Did you mean" in found.message:
+            yield found
     inner = INNER_NETWORKS.get(name)
     if inner:
         yield from _ignored_by_network(ppcls, f"{place}.{inner}", given[inner], network)

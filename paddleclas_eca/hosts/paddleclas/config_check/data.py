@@ -31,9 +31,12 @@ from .findings import Finding, error, warning
 from .parts import datasets_read
 from .rules import example_image
 
-KEY = "Global.max_corrupt_images"
+_SHARE = "Global.max_corrupt_images"
 # So many images of a list are opened, and so many of them are transformed.
 SAMPLE, TRANSFORMED = 100, 4
+# Images have no more channels: a network whose first convolution in the order of its layers takes
+# more runs another one first.
+_MOST_CHANNELS = 16
 # After so many lines that cannot be read, reading a list ends: it is another kind of file.
 MALFORMED = 1000
 
@@ -113,7 +116,7 @@ def _of_list(ppcls: PaddleClas, config: Config, place: str, dataset: Config, kee
 
     delimiter = delimiter_of(dataset["name"], dataset.get("delimiter"))
     try:
-        entries = read_list(listed, delimiter, exists, refuse)
+        entries = read_list(listed, delimiter, exists, refuse, reuse=False)
     except UserError as found:
         entries = []
         if not refused:
@@ -199,7 +202,7 @@ def _of_images(
         yield (error if hopeless else warning)(
             f"{place}.image_root",
             f"{len(corrupt):,} of {count:,} {sample} of {listed} do not decode: {named(corrupt)}. "
-            f"Replace the files, or take them out of the list; {KEY}, {share:g}, is the share "
+            f"Replace the files, or take them out of the list; {_SHARE}, {share:g}, is the share "
             f"that may be corrupt",
         )
     return decoded
@@ -324,6 +327,8 @@ def _of_channels(
     if built.network is None:
         return
     wanted = image_channels(built.network)
+    if wanted > _MOST_CHANNELS:
+        return
     for place, images in outputs.items():
         given = {image.shape[0] for image in images} - {wanted}
         if given:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from .build import Built
 from .data import check_data
 from .findings import ERROR, Finding, error, table
 from .rates import disproportionate_rate
-from .rules import apply_rules, pretrained
+from .rules import apply_rules, check_class_names, pretrained
 from .schema import unknown_keys
 
 SWITCH = "preflight"
@@ -73,11 +72,12 @@ def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool
     built: list[Built] = []
 
     def build() -> Iterator[Finding]:
-        built.append(Built(ppcls, config, _steps_per_epoch(config, processes)))
+        built.append(Built(ppcls, config))
         yield from built[0].findings
 
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: apply_rules(ppcls, config, "train"),
+        lambda: check_class_names(ppcls, config, "train"),
         build,
         lambda: check_data(ppcls, config, built[0] if built else None, keep_lists),
         lambda: disproportionate_rate(config, processes),
@@ -93,19 +93,6 @@ def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool
             found[Finding.of(wrong, "config")] = None
     found.update(dict.fromkeys(unknown))
     return sorted(found, key=lambda finding: finding.severity != ERROR)
-
-
-def _steps_per_epoch(config: Config, processes: int) -> int:
-    """About how many steps an epoch has, which schedules are built with."""
-    train = section(config, "DataLoader", "Train")
-    batch = section(train, "sampler", "batch_size") or 1
-    listed = section(train, "dataset", "cls_label_path")
-    try:
-        # The length of a line is enough: schedules only want a number that is not 0.
-        images = Path(listed).stat().st_size / 32
-    except (OSError, TypeError, ValueError):
-        return 1000
-    return max(1, math.ceil(images / (batch * processes)))
 
 
 def _missing_weights(config: Config) -> Iterator[Finding]:

@@ -213,7 +213,7 @@ def named_parts(config: Config, mode: str) -> Iterator[Part]:
         inner = section(part.settings, "base_loss_name")
         if inner is not None:
             key = f"{part.place}.base_loss_name"
-            yield Part(key, part.place, inner, "loss", "loss", None)
+            yield Part(key, part.place, inner, "loss.distillationloss", "loss", None)
     if mode == "train":
         yield from optimizers(config)
     post = section(config, "Infer", "PostProcess")

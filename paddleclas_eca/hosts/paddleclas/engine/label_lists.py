@@ -12,10 +12,10 @@ import numpy as np
 from ....data.label_lists import (
     PLAIN_LISTS,
     TrackedLines,
+    check_images,
+    check_labels,
     delimiter_of,
     read_list,
-    require_images,
-    require_labels,
 )
 from ....errors import UserError
 from ..locate import PaddleClas
@@ -74,12 +74,12 @@ class LabelLists:
         entries = read_list(path, delimiter, lambda name: os.path.isfile(os.path.join(root, name)))
         if seed is not None:
             np.random.RandomState(seed).shuffle(entries)
-        dataset.images = require_images(path, root, entries)
+        dataset.images = check_images(path, root, entries)
         labels = [np.int64(entry.label) for entry in entries]
         if getattr(dataset, "relabel", False):
             # PaddleClas numbers them in the order of a set.
             number = {old: new for new, old in enumerate({*labels})}
             labels = [number[label] for label in labels]
         elif self._classify:
-            require_labels(path, entries, self._classes)
+            check_labels(path, entries, self._classes)
         dataset.labels = labels

@@ -106,7 +106,7 @@ ERRORS = {
     ),
     "loss without weight": (
         {"Loss.Train": [{"CELoss": {"epsilon": 0.1}}]},
-        "Loss.Train.0.CELoss.weight",
+        "Loss.Train.0.CELoss",
     ),
     "loss": ({"Loss.Train": [{"CELos": {"weight": 1.0}}]}, "Loss.Train.0"),
     "builtin for a loss": ({"Loss.Train": [{"exit": {"weight": 1.0}}]}, "Loss.Train.0"),
@@ -171,15 +171,21 @@ def test_an_error_is_found_at_its_key(look, case):
 
 # Those that rules do not refuse before PaddleClas itself meets them.
 FAIL_IN_TRAINING = [
-    *("kernel size", "lr_mult_list", "option of the network", "grey network"),
-    *("option of a transform", "mean of two channels", "batch transform", "channels first, twice"),
-    *("option of a loss", "loss without weight", "option of a metric"),
-    *("option of another optimizer", "option of a regularizer", "steps of a schedule"),
-    *("option of a data set", "option of a sampler"),
+    *("kernel size", "mean of two channels", "option of a loss", "option of another optimizer"),
+    *("lr_mult_list", "option of the network", "grey network", "option of a transform"),
+    *("batch transform", "channels first, twice", "loss without weight", "option of a metric"),
+    *("option of a regularizer", "steps of a schedule", "option of a data set"),
+    "option of a sampler",
 ]
 
 
-@pytest.mark.parametrize("case", FAIL_IN_TRAINING)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *FAIL_IN_TRAINING[:4],
+        *(pytest.param(c, marks=pytest.mark.slow) for c in FAIL_IN_TRAINING[4:]),
+    ],
+)
 def test_training_fails_of_it_too(ppcls, make_config, case):
     changes = {"Arch.name": "ECA_ResNet18", "Global.preflight": False, **ERRORS[case][0]}
     config = make_config(changes)

@@ -15,7 +15,7 @@ from paddleclas_eca.hosts.paddleclas.config_check import ERROR
 def test_a_check_leaves_no_trace(look, ppcls, log, capsys, arch):
     def state():
         names = paddle.nn.Conv2D(1, 1, 1).weight.name, paddle.nn.Linear(1, 1).weight.name
-        numbers = random.random(), float(np.random.rand()), float(paddle.rand([1]))
+        numbers = random.random(), float(np.random.rand()), paddle.rand([1]).item()
         return [name.rpartition("_")[0] for name in names], numbers
 
     def seed():

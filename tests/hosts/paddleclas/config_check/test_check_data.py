@@ -1,0 +1,143 @@
+"""What is found in label lists and images, and in what transforms make of these."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from paddleclas_eca.hosts.paddleclas.config_check import ERROR, WARNING, data
+
+TRAIN = "DataLoader.Train.dataset"
+LIST, ROOT, OPS = f"{TRAIN}.cls_label_path", f"{TRAIN}.image_root", f"{TRAIN}.transform_ops"
+DECODE = {"DecodeImage": {"to_rgb": True, "channel_first": False}}
+NAMES = "Infer.PostProcess.class_id_map_file"
+
+
+@pytest.fixture
+def with_list(digits, tmp_path):
+    """Changes that train on a list of these lines, after those of the digits."""
+
+    def changes(lines):
+        path = tmp_path / "list.txt"
+        path.write_text((digits / "train_40.txt").read_text() + "".join(f"{x}\n" for x in lines))
+        return {LIST: str(path)}
+
+    return changes
+
+
+def test_all_that_is_wrong_with_a_list(look, with_list, digits):
+    image = (digits / "train_40.txt").read_text().split()[0]
+    lines = [image, f"{image} cat", f"{image} 1.5", image, f"{image} -1", f"{image} 12", image]
+    found = look(with_list(lines))
+    assert {(f.severity, f.place) for f in found} == {(ERROR, LIST)}
+    texts = [f.message for f in found]
+    for number, text in zip((41, 42, 43), texts):
+        assert f"line {number}: " in text
+    assert "2 more lines" in texts[3]
+    assert "line 45" in texts[4] and "-1" in texts[4]
+    assert "Arch.class_num=13" in texts[5] and "line 46" in texts[5]
+    assert len(found) == 6
+
+
+def test_a_list_of_another_kind_ends_soon(look, with_list, monkeypatch):
+    monkeypatch.setattr(data, "MALFORMED", 10)
+    assert "at least 7 more lines" in look(with_list(["x"] * 100))[-1].message
+
+
+def test_an_empty_list(look, tmp_path):
+    (tmp_path / "list.txt").touch()
+    (found,) = look({LIST: str(tmp_path / "list.txt")})
+    assert (found.severity, found.place) == (ERROR, LIST)
+
+
+def test_classes_without_images(look, tmp_path):
+    found = look({"Arch.class_num": 14, NAMES: None})
+    assert [finding.severity for finding in found] == [WARNING, WARNING]
+    assert "10, 11, 12 and 1 more" in found[0].message and "Arch.class_num" in found[0].message
+
+
+def test_images_that_do_not_exist_or_do_not_decode(look, with_list, tmp_path):
+    (tmp_path / "x.png").write_bytes(b"no image")
+    missing, corrupt = look(with_list([f"{tmp_path}/x.png 0", "no/such.png 3"]))
+    assert missing.severity == ERROR and "line 42 'no/such.png 3'" in missing.message
+    assert corrupt.severity == WARNING and "line 41" in corrupt.message
+    (missing,) = look({ROOT: "no"})
+    assert (missing.severity, missing.place) == (ERROR, ROOT)
+
+
+def test_mostly_corrupt_images_are_an_error(look, with_list, tmp_path):
+    (tmp_path / "x.png").write_bytes(b"no image")
+    changes = with_list([f"{tmp_path}/x.png 0"] * 50)
+    assert [f.severity for f in look(changes)] == [ERROR]
+    for key in ("max_corrupt_images", "max_broken_images"):
+        assert [f.severity for f in look({**changes, f"Global.{key}": 1})] == [WARNING]
+
+
+def test_lists_of_other_forms_are_left_alone(look, tmp_path):
+    (tmp_path / "list.txt").write_text("a.jpg\t0,1\n")
+    dataset = {"name": "MultiLabelDataset", "image_root": str(tmp_path), "transform_ops": []}
+    dataset["cls_label_path"] = str(tmp_path / "list.txt")
+    assert look({TRAIN: dataset}) == []
+
+
+# Images through transforms.
+
+
+@pytest.fixture
+def with_images(tmp_path):
+    """Changes that train on images of these shapes."""
+    import cv2
+
+    def changes(*shapes):
+        for number, shape in enumerate(shapes):
+            cv2.imwrite(str(tmp_path / f"{number}.png"), np.full(shape, 9, dtype="uint8"))
+        lines = [f"{number}.png {number % 10}\n" for number in range(len(shapes))]
+        (tmp_path / "list.txt").write_text("".join(lines))
+        return {LIST: str(tmp_path / "list.txt"), ROOT: str(tmp_path), "Arch.class_num": 10}
+
+    return changes
+
+
+def _errors(found):
+    return [finding for finding in found if finding.severity == ERROR]
+
+
+def test_images_of_different_sizes_need_a_common_one(look, with_images):
+    changes = with_images(*[(16, 16, 3)] * 200, (16, 20, 3))
+    (found,) = _errors(look({**changes, OPS: [DECODE]}))
+    assert found.place == OPS and "ResizeImage" in found.message
+    assert _errors(look({**changes, OPS: [DECODE, {"ResizeImage": {"size": 16}}]})) == []
+    alone = {"DataLoader.Train.sampler.batch_size": 1}
+    assert _errors(look({**changes, OPS: [DECODE], **alone})) == []
+
+
+def test_grey_images_and_grey_networks(look, with_images):
+    changes = {**with_images(*[(16, 16)] * 20), OPS: [DECODE]}
+    # They are decoded to three equal channels.
+    assert _errors(look(changes)) == []
+    wanted = {
+        finding.place for finding in _errors(look({**changes, "Arch.input_image_channel": 1}))
+    }
+    assert OPS in wanted and "Global.image_shape" in wanted
+
+
+# Names of classes.
+
+
+@pytest.mark.parametrize(
+    ("content", "cure"),
+    [
+        ("".join(f"{i} c{i}\n" for i in range(9)), "9"),
+        ("".join(f"c{i}\n" for i in range(10)), "line 1"),
+        ("".join(f"{i} c{i}\n" for i in range(10)) + "3 again\n", "line 11"),
+    ],
+)
+def test_names_that_do_not_suit_the_classes(look, tmp_path, content, cure):
+    (tmp_path / "names.txt").write_text(content)
+    (found,) = look({NAMES: str(tmp_path / "names.txt")})
+    assert (found.severity, found.place) == (ERROR, NAMES) and cure in found.message
+
+
+def test_more_names_than_classes_are_a_warning(look, digits):
+    found = [f for f in look({"Arch.class_num": 4}) if f.place == NAMES]
+    assert [finding.severity for finding in found] == [WARNING]
