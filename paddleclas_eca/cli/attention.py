@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError, check_positive_int
-from ..hosts.paddleclas.session import run_folder, warn
+from ..hosts.paddleclas.engine.run import run_folder
+from ..hosts.paddleclas.session import warn
 from .command import Command
 from .engine import add_config_arguments, open_config
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...runtime import check_paddle
 from .locate import PaddleClas, find_paddleclas
 from .monkeypatch import MonkeyPatch
-from .source import source_has
 
 if TYPE_CHECKING:
     from .compat import Patch
@@ -76,16 +75,6 @@ def theseus_layer() -> type:
     return activate().module("arch.backbone.base.theseus_layer").TheseusLayer
 
 
-def run_folder(ppcls: PaddleClas, config: dict[str, Any]) -> Path:
-    """The directory that a training run writes its checkpoints and log to."""
-    folder = Path(config["Global"]["output_dir"])
-    save_model = ppcls.module("utils.save_load").save_model
-    if source_has(save_model, "os.path.join(model_path, model_name)"):
-        # 2.4 and 2.5; later versions write to output_dir itself.
-        folder = folder / config["Arch"]["name"]
-    return folder
-
-
 def warn(message: str) -> None:
     """Log a warning as PaddleClas does."""
     activate().module("utils.logger").warning(message)
@@ -97,7 +86,6 @@ __all__ = [
     "active_patches",
     "apply_changes",
     "find_paddleclas",
-    "run_folder",
     "theseus_layer",
     "warn",
 ]

@@ -22,6 +22,7 @@ import paddle
 
 from ....configs import Config, section
 from ....errors import UserError, suggestion
+from ....models import MODELS
 from ..locate import PaddleClas
 from .findings import Finding, error
 from .parts import (
@@ -39,6 +40,8 @@ from .schema import ignored
 
 # Steps of an epoch that schedules are built with; they only want a number.
 _STEPS = 100
+# Networks of this package, which refuse `pretrained: True`.
+_OURS = (*MODELS, "ECA_Backbone")
 # How many wrong options of one network are reported at once.
 _MOST_OPTIONS = 5
 # Keys of an Arch section that PaddleClas or its Engine reads, not the network.
@@ -149,7 +152,7 @@ class Built:
         config = copy.deepcopy(self._config)
         config.pop("Slim", None)
         given = copy.deepcopy(config["Arch"])
-        _without_weights(config["Arch"], self._ours())
+        _without_weights(config["Arch"], _OURS)
         weightless = config["Arch"] != given
         # Where ECA is put behind named layers, one image goes through the network.
         lazily = not any(s.get("insert_after") for s in sections.values())
@@ -195,11 +198,6 @@ class Built:
                 # Of what was left out.
                 del self.findings[-1]
                 return
-
-    def _ours(self) -> Collection[str]:
-        from ..networks import factories
-
-        return factories()
 
     # What trains it.
 

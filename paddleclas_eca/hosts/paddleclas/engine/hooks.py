@@ -23,13 +23,13 @@ from ....weights.safe_load import load
 from ..config_check import check_config, check_run, is_wanted
 from ..locate import PaddleClas
 from ..monkeypatch import ModuleView, MonkeyPatch
-from ..session import run_folder
 from . import checkpoints
 from .corrupt_images import CorruptImages
 from .export import export_folder
 from .label_lists import LabelLists
 from .loading import pretrained_loader
 from .progress import Progress
+from .run import run_folder
 from .training_run import TrainingRun
 
 _RESUME = "Resume with -o Global.checkpoints=auto"

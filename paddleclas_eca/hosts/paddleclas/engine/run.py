@@ -8,7 +8,17 @@ from typing import Any
 import yaml
 
 from ..locate import PaddleClas
-from ..session import run_folder
+from ..source import source_has
+
+
+def run_folder(ppcls: PaddleClas, config: dict[str, Any]) -> Path:
+    """The directory that a training run writes its checkpoints and log to."""
+    folder = Path(config["Global"]["output_dir"])
+    save_model = ppcls.module("utils.save_load").save_model
+    if source_has(save_model, "os.path.join(model_path, model_name)"):
+        # 2.4 and 2.5; later versions write to output_dir itself.
+        folder = folder / config["Arch"]["name"]
+    return folder
 
 
 def run_engine(ppcls: PaddleClas, config: dict[str, Any], mode: str) -> None:

@@ -31,8 +31,8 @@ from ....training.seeding import (
 from ....training.signals import EXIT_CODE, StopRequest, StopTraining
 from ..config_check import check_checkpoint_files
 from ..locate import PaddleClas
-from ..session import run_folder
 from .datasets import evaluation_loaders
+from .run import run_folder
 
 # The best metric that PaddleClas begins with.
 _WORSE_THAN_ANY = -1.0

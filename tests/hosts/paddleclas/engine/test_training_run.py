@@ -18,7 +18,6 @@ import paddle
 import pytest
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.hosts.paddleclas import session
 from paddleclas_eca.hosts.paddleclas.engine import training_run
 from paddleclas_eca.training import checkpoints
 from paddleclas_eca.training.signals import EXIT_CODE
@@ -70,7 +69,7 @@ def train_in(ppcls, engine_in):
                 assert stopped.value.code == EXIT_CODE
             else:
                 engine.train()
-        return session.run_folder(ppcls, engine.config)
+        return run.run_folder(ppcls, engine.config)
 
     return run
 
