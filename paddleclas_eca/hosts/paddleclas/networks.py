@@ -20,6 +20,14 @@ def theseus_class(network: type[ImageClassifier]) -> type[ImageClassifier]:
     return type(network.__name__, (network, theseus_layer()), attributes)
 
 
+def __getattr__(name: str) -> type[ImageClassifier]:
+    # Pickles look up the classes here.
+    for model in MODELS.values():
+        if model.network == name:
+            return theseus_class(model.network_class())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def factory(model: NamedModel) -> Callable[..., ImageClassifier]:
     """The function that PaddleClas calls to build a model by its name."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import pickle
 
 import numpy as np
 import paddle
@@ -77,6 +78,9 @@ def test_same_logits_as_the_plain_network(network):
     plain = same_weights(network, create_model(name, class_num=5))
     x = images(2, 3, 32, 32)
     np.testing.assert_array_equal(network(x).numpy(), plain(x).numpy())
+    twin = pickle.loads(pickle.dumps(network))
+    assert type(twin) is type(network)
+    np.testing.assert_array_equal(twin(x).numpy(), plain(x).numpy())
 
 
 @pytest.mark.parametrize("name", SMALL)
