@@ -79,7 +79,7 @@ def check_data(
         if isinstance(listed, str) and os.path.exists(listed):
             images = yield from _of_list(ppcls, config, place, dataset, keep_lists)
         operators = built.transforms.get(f"{place}.transform_ops") if built else None
-        if images and operators:
+        if images and operators is not None:
             with isolated(ppcls):
                 found, outputs[place] = _transformed(place, dataset["name"], operators, images)
                 batch = built.transforms.get(f"{place}.batch_transform_ops")
