@@ -69,7 +69,6 @@ def test_files_of_a_stage_replace_those_of_the_folder(tmp_path):
     }
 
 
-@pytest.mark.without_rule("export-layout", AssertionError, "NHWC")
 def test_channels_last_is_exported_as_what_all_can_run(ppcls, make_config):
     for mode, layout in (("train", "NHWC"), ("export", "NCHW")):
         config = make_config({"Arch.data_format": "NHWC"})
