@@ -124,7 +124,6 @@ def test_onnx_is_checked_on_an_image_that_can_be_read(make_engine, folder, tmp_p
     assert engine.config["Global"]["save_inference_dir"] == str(folder)
 
 
-@pytest.mark.without_rule("export-layout", AssertionError, "NHWC")
 def test_channels_last_is_exported_as_what_all_can_run(ppcls, make_config):
     for mode, layout in (("train", "NHWC"), ("export", "NCHW")):
         config = make_config({"Arch.data_format": "NHWC"})

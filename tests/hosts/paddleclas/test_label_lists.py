@@ -86,10 +86,10 @@ REFUSED = {
         b"a.jpg 1.5\n",
         r"line 1: 'a.jpg 1.5' has '1.5' for a label, which is not an integer",
     ),
-    "too large": (b"a.jpg 99999999999999999999\n", r"line 1: .* which is not an integer number"),
+    "too large": (b"a.jpg 99999999999999999999\n", r"line 1: .* which is not an integer"),
     "digits of another script": (
         "a.jpg ٣\n".encode(),
-        r"line 1: .* which is not an integer number",
+        r"line 1: .* which is not an integer",
     ),
     "expression": (b"a.jpg 1+1\n", r"line 1: 'a.jpg 1\+1' has '1\+1' for a label"),
     "missing images": (

@@ -56,7 +56,8 @@ def loaders_read(config: Config, mode: str) -> Iterator[str]:
     for part in parts:
         loader = section(config, "DataLoader", part)
         if part == "Eval" and settings.get("eval_mode") == "retrieval" and isinstance(loader, dict):
-            yield from (f"DataLoader.Eval.{key}" for key in loader)
+            keys = loader if len(loader) == 1 else ("Gallery", "Query")
+            yield from (f"DataLoader.Eval.{key}" for key in keys)
         elif part != "UnLabelTrain" or loader:
             yield f"DataLoader.{part}"
 

@@ -7,12 +7,15 @@ is wrong with it. It looks at the code at hand, never at a version number.
 from __future__ import annotations
 
 import copy
+import importlib.util
 import inspect
 import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable
+
+import paddle
 
 from ....configs import Config, resource_root, section
 from ....data.class_names import read_class_names
@@ -393,6 +396,11 @@ def _unsupported(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Findi
             "PaddleClas cannot load from it (it gives the weights to a name instead of a model). "
             "Put `pretrained: PATH` inside each entry of Arch.models.",
         )
+    # develop leaves it out where Paddle has no GPU.
+    optional = source_has(ppcls.module("data"), "use_dali and paddle.device.is_compiled_with_cuda")
+    wanted = settings.get("use_dali") and (paddle.is_compiled_with_cuda() or not optional)
+    if wanted and not _installed("nvidia.dali"):
+        yield error("Global.use_dali", "NVIDIA DALI is not installed. Install it, or set False")
     trainer = settings.get("train_mode")
     if mode == "train" and trainer is not None:
         methods = vars(getattr(engine, "train_method", None) or ppcls.module("engine.train"))
@@ -403,6 +411,13 @@ def _unsupported(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Findi
                 "Global.train_mode",
                 f"this PaddleClas has no trainer {trainer!r}{suggestion(str(trainer), valid)}",
             )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False
 
 
 def _mixed_precision(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
@@ -433,8 +448,6 @@ def _static_onednn(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Fin
 
 
 def _export(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
-    import paddle
-
     if mode != "export":
         return
     if paddle.distributed.get_world_size() > 1:

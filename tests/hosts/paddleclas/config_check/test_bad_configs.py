@@ -90,6 +90,7 @@ ERRORS = {
         f"{OPS}.1",
     ),
     "mean of two channels": (transforms(DECODE, RESIZE, normalize(mean=[0.5, 0.5])), f"{OPS}.2"),
+    "no transforms": ({OPS: None}, OPS),
     "code for a scale": ({f"{NORMALIZE}.scale": "exit()"}, f"{NORMALIZE}.scale"),
     "batch transform": (
         {f"{TRAIN}.dataset.batch_transform_ops": [{"MixupOperator": {"alpha": 0}}]},
@@ -149,6 +150,10 @@ ERRORS = {
     "epochs": ({"Global.epochs": "ten"}, "Global.epochs"),
     "no epochs": ({"Global.epochs": 0}, "Global.epochs"),
     "switch": ({"Global.use_visualdl": "maybe"}, "Global.use_visualdl"),
+    "flat evaluation of retrieval": (
+        {"Global.eval_mode": "retrieval"},
+        f"{EVAL}.(Gallery|Query)",
+    ),
     "evaluation": ({"Global.eval_mode": "classify"}, "Global.eval_mode"),
     "share": ({"Global.max_corrupt_images": 5}, "Global.max_corrupt_images"),
     "share, by its old name": ({"Global.max_broken_images": 5}, "Global.max_corrupt_images"),
