@@ -1,11 +1,10 @@
 """These tests run against the PaddleClas that is in use.
 
 By default that is the installed wheel; ``PADDLECLAS_ROOT=CHECKOUT pytest tests/hosts/paddleclas``
-tests against a checkout. The test of a patch or rule is written once, as what should happen, and
+tests against a checkout. The test of a patch is written once, as what should happen, and
 marked with how it fails without the patch:
 
     @pytest.mark.without_patch("getargspec", AttributeError, "getargspec")
-    @pytest.mark.without_rule("slim", ImportError, "paddleslim")
 
 It runs twice: without the patch it must fail in that way, with it, pass. It is skipped where the
 PaddleClas in use does not need the patch.
@@ -28,51 +27,36 @@ import yaml
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]
-CURE_MARKERS = ("without_patch", "without_rule")
 WITHOUT, WITH = "without", "with"
 
 
 def pytest_configure(config):
-    for marker in CURE_MARKERS:
-        config.addinivalue_line(
-            "markers", f"{marker}(name, exception, text): how the test fails without the patch"
-        )
-
-
-def _cure_marker(node):
-    return next(filter(None, map(node.get_closest_marker, CURE_MARKERS)), None)
+    config.addinivalue_line(
+        "markers", "without_patch(name, exception, text): how the test fails without the patch"
+    )
 
 
 def pytest_generate_tests(metafunc):
-    if _cure_marker(metafunc.definition):
-        metafunc.parametrize("cure", [WITHOUT, WITH], indirect=True)
+    if metafunc.definition.get_closest_marker("without_patch"):
+        metafunc.parametrize("patched", [WITHOUT, WITH], indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def cure(request, monkeypatch):
+def patched(request):
     """Removes the patch that a test is about, where the test is to fail."""
-    marker = _cure_marker(request.node)
+    marker = request.node.get_closest_marker("without_patch")
     if marker is None:
         yield
         return
     from paddleclas_eca.hosts.paddleclas import compat, session
-    from paddleclas_eca.hosts.paddleclas.config_check import rules
 
     ppcls = request.getfixturevalue("ppcls")
     name = marker.args[0]
-    if marker.name == "without_patch":
-        if name not in [patch.name for patch in compat.PATCHES]:
-            pytest.fail(f"there is no patch {name}: remove the marker without_patch")
-        needed = name in [patch.name for patch in session.active_patches()]
-    else:
-        needed = name in [rule.name for rule in rules.rules_for(ppcls)]
-    if not needed:
+    if name not in [patch.name for patch in compat.PATCHES]:
+        pytest.fail(f"there is no patch {name}: remove the marker without_patch")
+    if name not in [patch.name for patch in session.active_patches()]:
         pytest.skip("this PaddleClas does not need it")
     if request.param == WITH:
-        yield
-    elif marker.name == "without_rule":
-        others = [rule for rule in rules.RULES if rule.name != name]
-        monkeypatch.setattr(rules, "RULES", others)
         yield
     else:
         session.apply_changes(ppcls, without=[name])
@@ -83,8 +67,8 @@ def cure(request, monkeypatch):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_pyfunc_call(pyfuncitem):
     outcome = yield
-    marker = _cure_marker(pyfuncitem)
-    if marker is None or pyfuncitem.callspec.params["cure"] == WITH:
+    marker = pyfuncitem.get_closest_marker("without_patch")
+    if marker is None or pyfuncitem.callspec.params["patched"] == WITH:
         return
     name, exception, text = marker.args
     if outcome.excinfo is None:
