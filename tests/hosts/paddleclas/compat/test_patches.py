@@ -114,7 +114,7 @@ def test_optimizer_sgd(make_engine):
 @pytest.mark.slow
 @pytest.mark.without_patch("cpu-device-id", RuntimeError, "no attribute '_device_id'")
 def test_evaluation_in_two_processes(request, run_two_ranks, config_file, tiny_script):
-    without = request.node.callspec.params["cure"] == "without"
+    without = request.node.callspec.params["patched"] == "without"
     removed = ["cpu-device-id"] if without else []
     log = run_two_ranks(tiny_script, "eval", config_file(), *removed)
     assert re.search(r"\[Eval\]\[Epoch 0\]\[Avg\].*top1: \d", log)
