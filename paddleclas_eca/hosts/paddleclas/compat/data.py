@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ....data.decoding import is_truncated_jpeg
 from ....errors import UserError
 from ..locate import PaddleClas
 from ..monkeypatch import MonkeyPatch
@@ -15,8 +16,6 @@ from .base import Patch
 
 _MULTI_LABEL = "data.dataloader.multilabel_dataset"
 _BATCH_OPERATORS = "data.preprocess.batch_ops.batch_operators"
-# The markers of a JPEG's end, and of the beginning of its pixels.
-_END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd9", b"\xff\xda"
 
 
 def _decodes_truncated_jpegs(ppcls: PaddleClas) -> bool:
@@ -27,21 +26,9 @@ def _decodes_truncated_jpegs(ppcls: PaddleClas) -> bool:
     return cv2.imdecode(jpeg[: len(jpeg) // 2], 1) is not None
 
 
-def is_truncated(jpeg: bytes) -> bool:
-    """Whether a JPEG file ends before its image does."""
-    # Previews in the header have an end of their own, so search behind it.
-    place = 2
-    while jpeg[place : place + 1] == b"\xff" and jpeg[place : place + 2] != _START_OF_SCAN:
-        if jpeg[place + 1 : place + 2] == b"\xff":  # padding
-            place += 1
-        else:
-            place += 2 + max(2, int.from_bytes(jpeg[place + 2 : place + 4], "big"))
-    return jpeg.find(_END_OF_IMAGE, place) < 0
-
-
 def _install_truncated_jpeg(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     def decode(original: Any, self: Any, image: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(image, bytes) and image.startswith(b"\xff\xd8") and is_truncated(image):
+        if isinstance(image, bytes) and is_truncated_jpeg(image):
             raise ValueError("the JPEG file is truncated")
         return original(self, image, *args, **kwargs)
 

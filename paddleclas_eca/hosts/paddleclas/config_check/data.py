@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ....configs import Config, section
+from ....data.decoding import read_image
 from ....data.label_lists import (
     NAMED,
     PLAIN_LISTS,
@@ -183,7 +183,7 @@ def _of_images(
             missing.append(entry.line)
             continue
         try:
-            content = Path(path).read_bytes()
+            content = read_image(path)
             size = decode(content).shape[:2]
         except Exception:  # what decoders raise has no common base
             corrupt.append(entry.line)
@@ -306,7 +306,7 @@ def _inferred(
 ) -> tuple[list[Finding], list[np.ndarray]]:
     try:
         path, _ = example_image(ppcls, config)
-        content = path.read_bytes()
+        content = read_image(path)
     except (UserError, OSError):
         return [], []  # of no matter in training
     output, failure = _run("Infer.transforms", operators, content, str(path))

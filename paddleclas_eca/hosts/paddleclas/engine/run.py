@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ....files import write_files
 from ..locate import PaddleClas
 from ..source import source_has
 
@@ -45,8 +46,8 @@ def _start_uniform_output(config: dict[str, Any]) -> None:
     folder = Path(config["Global"]["output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train_results.json").unlink(missing_ok=True)
-    with open(folder / "config.yaml", "w", encoding="utf-8") as file:
-        yaml.safe_dump(plain(config), file, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+    write_files({folder / "config.yaml": text})
 
 
 def plain(value: Any) -> Any:

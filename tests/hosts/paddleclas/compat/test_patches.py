@@ -11,10 +11,10 @@ import paddle
 import pytest
 from PIL import Image
 
+from paddleclas_eca.data.decoding import is_truncated_jpeg
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.hosts.paddleclas import session
 from paddleclas_eca.hosts.paddleclas.compat import PATCHES
-from paddleclas_eca.hosts.paddleclas.compat.data import is_truncated
 
 
 def test_patches_have_a_name_versions_and_a_symptom():
@@ -146,8 +146,8 @@ def _with_preview(jpeg):
 )
 def test_the_end_of_a_jpeg_is_found(whole):
     end = whole.rindex(b"\xff\xd9")
-    assert not is_truncated(whole)
-    assert all(is_truncated(whole[:cut]) for cut in (end, end - 10, end - 700))
+    assert not is_truncated_jpeg(whole)
+    assert all(is_truncated_jpeg(whole[:cut]) for cut in (end, end - 10, end - 700))
 
 
 @pytest.mark.without_patch("truncated-jpeg", pytest.fail.Exception, "DID NOT RAISE")
