@@ -4,7 +4,7 @@ By default that is the installed wheel; ``PADDLECLAS_ROOT=CHECKOUT pytest tests/
 tests against a checkout. The test of a patch is written once, as what should happen, and
 marked with how it fails without the patch:
 
-    @pytest.mark.without_patch("getargspec", AttributeError, "getargspec")
+    @pytest.mark.without_patch("fmix-type", Exception, "float64")
 
 It runs twice: without the patch it must fail in that way, with it, pass. It is skipped where the
 PaddleClas in use does not need the patch.

@@ -52,7 +52,6 @@ def test_paddleclas_takes_weights_with_or_without_suffix(make_engine, saved, tmp
     np.testing.assert_array_equal(engine.model.fc.weight.numpy(), saved["fc.weight"].numpy())
 
 
-@pytest.mark.without_patch("safe-load", AssertionError, "mark")
 @pytest.mark.parametrize("key", ["pretrained_model", "checkpoints"])
 def test_training_runs_nothing_from_weights(tmp_path, ppcls, tiny, key):
     mark = tmp_path / "mark"

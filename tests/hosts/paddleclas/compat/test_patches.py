@@ -104,7 +104,7 @@ def test_mixup_cutmix_hybrid_by_element(ppcls):
     assert images.shape == (4, 3, 8, 8)
 
 
-@pytest.mark.without_patch("getargspec", AttributeError, "getargspec")
+@pytest.mark.without_patch("getargspec", UserError, "getargspec")
 def test_optimizer_sgd(make_engine):
     sgd = {"name": "SGD", "lr": {"name": "Cosine", "learning_rate": 0.1}}
     engine = make_engine({"Optimizer": sgd})
