@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 
@@ -56,11 +57,12 @@ def test_all_processes_stop_together(tmp_path, overrides, victim):
         assert job.wait() == (signal.SIGTERM if victim == "launcher" else EXIT_CODE)
         assert "Traceback" not in job.log(0) + job.log(1)
         last = logged_steps(job.log(0))[-1]
+    shutil.rmtree(tmp_path / "log")
     with launch(tmp_path, overrides, *two) as job:
-        job.wait_for("[Iter: ")
-        first = logged_steps(job.log(0))[0]
-    # There are two steps in each epoch.
-    assert first.epoch == last.epoch + last.iteration
+        # There are two steps in each epoch.
+        epoch = last.epoch + last.iteration
+        job.wait_for(f"[Train][Epoch {epoch}/1000][Iter: ")
+        assert f"[Train][Epoch {epoch - 1}/1000][Iter: " not in job.log(0)
 
 
 @pytest.fixture
@@ -100,11 +102,10 @@ def test_a_full_disk_ends_the_run_which_resumes_when_there_is_room(
     overrides = [*overrides, "Global.save_interval=1", AUTO]
     failed = run_tool("train", CONFIG, overrides, cwd=tmp_path, fails=True)
     assert "No space left on device" in only_error(failed)
-    saved = len(list((tmp_path / "output").rglob("epoch_*.pdparams")))
-    assert 1 <= saved < 3
     small_disk("-o", "remount,size=64m")
     log = run_tool("train", CONFIG, overrides, cwd=tmp_path).stdout
-    assert {step.epoch for step in logged_steps(log)} == set(range(saved + 1, 4))
+    epochs = {step.epoch for step in logged_steps(log)}
+    assert epochs in ({2, 3}, {3}), "it resumes from what was saved before the disk was full"
 
 
 @pytest.mark.slow
