@@ -50,11 +50,14 @@ TESTS = (
     "tests/hosts",
     "tests/product/test_tools.py::test_train_learns_and_leaves_checkpoints",
     "tests/product/test_tools.py::test_train_with_two_processes",
-    "tests/product/test_tools.py::test_resume_continues_epoch_and_learning_rate",
+    "tests/product/test_interrupted_runs.py::test_a_stopped_run_resumes_exactly",
     "tests/product/test_tools.py::test_eval_gives_the_accuracy_that_training_saw",
     "tests/product/test_tools.py::test_infer_names_the_classes_of_the_shipped_images",
     "tests/product/test_tools.py::test_export_gives_the_model_with_softmax",
 )
+
+# One process per core, as in tools/test.sh.
+WORKERS = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
 
 # pip's settings, which uv does not read, and uv's for the same.
 SETTINGS = {
@@ -309,7 +312,7 @@ def run_tests(python: Path, checkout: Path | None, folder: Path, log, options) -
     report.unlink(missing_ok=True)
     begin = time.monotonic()
     process = subprocess.Popen(
-        [python, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        [python, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *WORKERS]
         + [f"--basetemp={folder / 'tmp'}", "--disable-warnings", *options.tests],
         cwd=REPOSITORY,
         env=environment,

@@ -95,13 +95,14 @@ class StopRequest:
                 continue
             now = time.monotonic()
             if not self._asked.is_set():
-                self._asked.set()
                 if "PADDLE_TRAINER_ID" in os.environ:
                     repeats_until = now + LAUNCHER_REPEATS_FOR
                 warn(
                     f"{signal.Signals(number).name}: the run finishes this step, saves a "
                     f"checkpoint and ends; a second signal ends it at once"
                 )
+                # After the warning: the training thread may act on it at once.
+                self._asked.set()
             elif now > repeats_until:
                 end_at_once(128 + number)
 

@@ -358,7 +358,9 @@ TABLE_2 = [
 BLOCKS_OF_RESNET50 = {256: 3, 512: 4, 1024: 6, 2048: 3}
 
 
-@pytest.mark.parametrize(("attention", "options", "parameters"), TABLE_2, ids=str)
+@pytest.mark.parametrize(
+    ("attention", "options", "parameters"), TABLE_2, ids=[str(row[0]) for row in TABLE_2]
+)
 def test_parameters_of_the_ablations(attention, options, parameters):
     network = MODELS["ECA_ResNet50"].lazy(attention=attention, **options)
     expected = sum(count * parameters(c) for c, count in BLOCKS_OF_RESNET50.items())
