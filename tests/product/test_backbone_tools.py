@@ -44,6 +44,7 @@ def quick(digits) -> list[str]:
         "Global.save_interval=1",
         "Global.print_batch_step=1",
         "Global.image_shape=[3, 32, 32]",
+        f"Infer.transforms={[*TRANSFORMS, {'ToCHWImage': None}]}",
         "Optimizer.lr.warmup_epoch=0",
         *loader("DataLoader.Train", digits, digits / "train_40.txt", 20),
         *loader("DataLoader.Eval", digits, digits / "val_20.txt", 20),

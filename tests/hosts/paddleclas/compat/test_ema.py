@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import pytest
 
-from paddleclas_eca.hosts.paddleclas.engine import run
+from paddleclas_eca.hosts.paddleclas.engine.run import run_folder as folder_of
 
 DECAY = 0.5
 
@@ -16,7 +16,7 @@ DECAY = 0.5
 @pytest.fixture
 def run_folder(ppcls):
     def find(engine):
-        return run.run_folder(ppcls, engine.config)
+        return folder_of(ppcls, engine.config)
 
     return find
 

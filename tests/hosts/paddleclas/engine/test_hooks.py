@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.hosts.paddleclas.engine import run
-from paddleclas_eca.hosts.paddleclas.engine.run import run_engine
+from paddleclas_eca.hosts.paddleclas.engine.run import run_engine, run_folder
 
 
 def test_configs_are_checked_before_anything_is_built(make_config, ppcls, tmp_path):
@@ -31,7 +30,7 @@ def test_train_then_evaluate(ppcls, make_config, log):
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     config = make_config()
     run_engine(ppcls, config, "train")
-    folder = run.run_folder(ppcls, config)
+    folder = run_folder(ppcls, config)
     assert (folder / "latest.pdparams").is_file() and (folder / "train.log").is_file()
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
     run_engine(ppcls, make_config({"Global.pretrained_model": str(folder / "latest")}), "eval")

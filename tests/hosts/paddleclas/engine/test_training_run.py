@@ -19,6 +19,7 @@ import pytest
 
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.hosts.paddleclas.engine import training_run
+from paddleclas_eca.hosts.paddleclas.engine.run import run_folder
 from paddleclas_eca.training import checkpoints
 from paddleclas_eca.training.signals import EXIT_CODE
 
@@ -69,7 +70,7 @@ def train_in(ppcls, engine_in):
                 assert stopped.value.code == EXIT_CODE
             else:
                 engine.train()
-        return run.run_folder(ppcls, engine.config)
+        return run_folder(ppcls, engine.config)
 
     return run
 
