@@ -29,7 +29,7 @@ __all__ = ["__version__", "register", *_LAZY]
 
 
 def register(script: Path | None = None) -> PaddleClas:
-    """Make the models known to PaddleClas, and mend what keeps it from running; once.
+    """Register the models with PaddleClas, and patch it where it needs that; once.
 
     After that ``Arch.name: ECA_ResNet50`` works in every config that this process runs.
 
