@@ -1,4 +1,4 @@
-"""PaddleClas: all that knows it and its versions.
+"""PaddleClas: all code that depends on it and its versions.
 
 ``register()`` makes the models known to it by name, and activates the patches that it needs.
 """

@@ -27,7 +27,7 @@ def load_network(ppcls: PaddleClas, config: dict[str, Any]) -> nn.Layer:
         config: a complete config, as ``infer`` takes it; the rules for configs are applied to it.
 
     Raises:
-        UserError: the config asks for what cannot be done, or the weights cannot be loaded.
+        UserError: the config is invalid, or the weights cannot be loaded.
     """
     if not config.get("Infer"):
         config["Infer"] = {}

@@ -18,13 +18,13 @@ _TO_CHW = {"ToCHWImage": None}
 def inference_transforms(
     config: Config, warn: Callable[[str], None] = lambda message: None
 ) -> Steps:
-    """The transforms that make an input ``[C, H, W]`` of an image file, as ``transform_ops``.
+    """The transforms from an image file to an input ``[C, H, W]``, as ``transform_ops``.
 
     They are those of ``Infer``; without it, those of the evaluation.
 
     Args:
         config: a complete config.
-        warn: is told where they differ from the evaluation.
+        warn: gets a message if they differ from those of the evaluation.
 
     Raises:
         UserError: the config has neither.
@@ -75,7 +75,7 @@ def _differences(given: Steps, evaluated: Steps) -> list[str]:
 
 
 def postprocess(config: Config, classes: int) -> dict[str, Any]:
-    """What becomes of the output of an exported model, ``{NAME: OPTIONS}``.
+    """The post-processing of an exported model, ``{NAME: OPTIONS}``.
 
     Args:
         config: a complete config.

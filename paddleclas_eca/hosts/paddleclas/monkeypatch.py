@@ -11,7 +11,7 @@ _ABSENT = object()
 
 
 class MonkeyPatch:
-    """Changes to attributes, which :meth:`undo` takes back in reverse order.
+    """Changes to attributes, which :meth:`undo` reverts, the last one first.
 
     Only attributes of the host's own modules and classes may be changed: NumPy, Paddle and the
     standard library stay as they are for all other code of the process.
@@ -40,7 +40,7 @@ class MonkeyPatch:
                         self.set(module, key, replacement)
 
     def undo(self) -> None:
-        """Take all changes back."""
+        """Revert all changes."""
         while self._undo:
             owner, name, value = self._undo.pop()
             if value is _ABSENT:

@@ -20,7 +20,7 @@ _patches: list[Patch] = []
 
 
 def activate(script: Path | None = None) -> PaddleClas:
-    """Find PaddleClas, import it, patch it where it needs that, and hook into it; once.
+    """Find PaddleClas, import it, apply the patches it needs, and hook into it; once.
 
     Args:
         script: a script of PaddleClas that is about to run; its own checkout is used.

@@ -1,8 +1,8 @@
-"""Errors that building a config's parts shows, with PaddleClas's own builders.
+"""Build the parts of a config with PaddleClas's own builders, and report what fails.
 
-What PaddleClas builds is right, and what it cannot build fails in the same way in training. The
-network is built without values for its parameters (``paddle.LazyGuard``), which takes up to a
-second. Building changes nothing in this process: see :func:`isolated`.
+A part that cannot be built here fails in the same way in training. The network is built without
+values for its parameters (``paddle.LazyGuard``), which takes up to a second. Building changes
+nothing in this process: see :func:`isolated`.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _MOST_OPTIONS = 5
 _OF_ANY_ARCH = {"name", "use_sync_bn", "use_ml_decoder", "is_rec", "class_num", "use_ssld"}
 _OF_ANY_ARCH |= {"infer_output_key", "infer_add_softmax", "infer_model_name", "pretrained"}
 _OF_REC_MODEL = {"Backbone", "BackboneStopLayer", "Neck", "Head", "head_feature_from"}
-# What PaddleClas takes out of a section before it builds the thing, and what it adds.
+# Keys that PaddleClas removes from a section before it builds from it, and keys that it adds.
 _TAKEN_OUT = {
     "dataset": {"name", "batch_transform_ops"},
     "sampler": {"name", "shuffle"},
     "loss": {"weight"},
     "optimizer": {"name", "scope", "lr", "regularizer", "clip_norm"},
-    # A learning_rate beside the values of Piecewise is the matter of a rule.
+    # rules.py reports a learning_rate beside the values of Piecewise.
     "schedule": {"name", "learning_rate", "verbose"},
     "step": {"name"},
 }
@@ -68,10 +68,10 @@ _ADDED = {
 
 @contextlib.contextmanager
 def isolated(ppcls: PaddleClas) -> Iterator[None]:
-    """Build things without a trace in this process.
+    """Build objects without changing the state of this process.
 
-    Automatic names of parameters, which checkpoints refer to, are counted apart, and so are the
-    names that networks give; random generators are set back; PaddleClas logs and prints nothing.
+    Automatic names of parameters, which checkpoints refer to, and names that networks give are
+    counted separately; random generators are restored; PaddleClas logs and prints nothing.
     """
     logger = ppcls.module("utils.logger")._logger
     states = random.getstate(), np.random.get_state(), paddle.get_rng_state()
@@ -154,7 +154,7 @@ class Built:
         given = copy.deepcopy(config["Arch"])
         _without_weights(config["Arch"], _OURS)
         weightless = config["Arch"] != given
-        # Where ECA is put behind named layers, one image goes through the network.
+        # With insert_after, one image runs through the network, which needs values.
         lazily = not any(s.get("insert_after") for s in sections.values())
 
         builder = self._ppcls.module("arch").build_model
@@ -167,7 +167,7 @@ class Built:
                 except (UserError, TypeError):
                     raise
                 except Exception:
-                    pass  # perhaps for want of values
+                    pass  # perhaps only because the parameters have no values
             try:
                 return builder(copy.deepcopy(config), "train")
             except UnboundLocalError:
@@ -195,7 +195,7 @@ class Built:
             if len(self.findings) == count:
                 return
             if not self.findings[-1].place.startswith("Arch."):
-                # Of what was left out.
+                # An error about the removed key.
                 del self.findings[-1]
                 return
 
@@ -228,7 +228,7 @@ class Built:
                 continue
             if not isinstance(given, dict):
                 continue
-            # Its schedule is a part of its own.
+            # The schedule is checked as a part of its own.
             given["lr"] = {"learning_rate": 0.1}
             regularizer = given.get("regularizer")
             name = section(regularizer, "name")
@@ -259,7 +259,7 @@ class Built:
                 if kind is not None:
                     self.findings += wrong_options(part, kind)
         if self._config["Global"].get("use_dali"):
-            return  # it builds pipelines of its own of them
+            return  # DALI builds its own pipelines from them
         for place, listed in transform_lists(self._config):
             self._build_transforms(place, listed)
 
@@ -273,7 +273,7 @@ class Built:
         built = []
         for part in transforms(place, listed):
             if part.key.endswith(".OpSampler") or ".RandomApply." in part.key:
-                continue  # built by the one that chooses from them
+                continue  # built by the operator that contains them
             entry = [{part.name: copy.deepcopy(part.settings)}]
             built.append(self._build_part(part, lambda entry=entry: create(entry, *options)))
         if all(operators is not None for operators in built):
@@ -300,9 +300,9 @@ class Built:
 
 
 def _without_weights(part: Any, ours: Collection[str]) -> None:
-    """Have no network of a section load or download weights; whether files exist is a rule."""
+    """Keep all networks from loading weights; another check tests that the files exist."""
     if isinstance(part, dict):
-        # True is an error of the networks that have no published weights, and loads nothing.
+        # True stays for networks without published weights: they raise an error, and load nothing.
         if part.get("pretrained") and not (part["pretrained"] is True and part.get("name") in ours):
             part["pretrained"] = False
         part.pop("pretrained_list", None)
@@ -323,7 +323,7 @@ def _parameters(kind: type) -> set[str]:
 
 
 def wrong_options(part: Part, kind: type) -> Iterator[Finding]:
-    """Options of a part that its class does not take, and those that it needs."""
+    """Options of a part that its class does not accept, and required ones that are missing."""
     given = {} if part.settings is None else part.settings
     if not isinstance(given, dict):
         yield error(

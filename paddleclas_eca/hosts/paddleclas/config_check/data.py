@@ -60,9 +60,9 @@ class _Image(NamedTuple):
 def check_data(
     ppcls: PaddleClas, config: Config, built: Built | None, keep_lists: bool
 ) -> Iterator[Finding]:
-    """What is wrong with the lists of a run, a sample of their images, and what becomes of these.
+    """Errors in the label lists of a run, a sample of their images, and their preprocessing.
 
-    Lists are read where their form is known: those of ``PLAIN_LISTS``.
+    Only lists of a known format are read: those of ``PLAIN_LISTS``.
 
     Args:
         ppcls: the PaddleClas that is to train.
@@ -202,7 +202,7 @@ def _of_images(
         yield (error if hopeless else warning)(
             f"{place}.image_root",
             f"{len(corrupt):,} of {count:,} {sample} of {listed} do not decode: {named(corrupt)}. "
-            f"Replace the files, or take them out of the list; {_SHARE}, {share:g}, is the share "
+            f"Replace the files, or remove them from the list; {_SHARE}, {share:g}, is the share "
             f"that may be corrupt",
         )
     return decoded
@@ -272,7 +272,7 @@ def _transformed(
             outputs.append(output)
         else:
             failures.append(failure)
-    # What fails on a few images alone counts as corrupt images in the run.
+    # Images that fail alone count as corrupt images in the run.
     return ([failures[0]] if failures and not outputs else []), outputs
 
 
@@ -308,7 +308,7 @@ def _inferred(
         path, _ = example_image(ppcls, config)
         content = read_image(path)
     except (UserError, OSError):
-        return [], []  # of no matter in training
+        return [], []  # training does not need that image
     output, failure = _run("Infer.transforms", operators, content, str(path))
     if failure is None and (not isinstance(output, np.ndarray) or output.ndim != 3):
         shape = list(output.shape) if hasattr(output, "shape") else type(output).__name__

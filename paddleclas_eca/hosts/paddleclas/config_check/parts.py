@@ -1,4 +1,4 @@
-"""The parts that PaddleClas builds from a config, and whether it has what they are named after.
+"""The parts that PaddleClas builds from a config, and whether it knows their names.
 
 PaddleClas finds most of them with ``eval(name)``, so nothing is built before all names are known.
 """
@@ -24,11 +24,11 @@ class Part:
     """Something that PaddleClas builds from a section of a config, by name.
 
     Attributes:
-        key: of the config, where the name stands.
-        place: of the config, where the settings stand.
-        name: as the config has it.
-        module: of PaddleClas, that has what the name stands for.
-        kind: what it is, for people.
+        key: config key of the name.
+        place: config key of the settings.
+        name: its name in the config.
+        module: module of PaddleClas that defines the name.
+        kind: what it is, for messages.
         settings: what it is built with; None where there are none.
     """
 
@@ -210,7 +210,7 @@ def named_parts(config: Config, mode: str) -> Iterator[Part]:
         yield from transforms(place, listed)
     for part in losses_and_metrics(config, mode):
         yield part
-        # The loss that one of a distillation is made of.
+        # The loss inside a distillation loss.
         inner = section(part.settings, "base_loss_name")
         if inner is not None:
             key = f"{part.place}.base_loss_name"

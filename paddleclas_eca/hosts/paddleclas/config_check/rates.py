@@ -1,7 +1,7 @@
-"""The learning rate, in proportion to the images that a step is taken on.
+"""The learning rate, in proportion to the images per step.
 
-Goyal et al., 2017 (arXiv:1706.02677): with another batch, SGD takes a learning rate that is larger
-or smaller in proportion. What the recipe of a network is, its shipped config says.
+Goyal et al., 2017 (arXiv:1706.02677): the learning rate of SGD scales with the batch.
+The shipped config of a network is its recipe.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from ....configs import FOLDER, Config, load_yaml, resource_root
 from .findings import Finding, warning
 
-# The shipped configs of ImageNet are written for so many GPUs.
+# Number of GPUs that the shipped configs of ImageNet are written for.
 RECIPE_PROCESSES = 4
-# Optimizers whose steps grow with the gradient; Adam and its like scale otherwise.
+# Optimizers whose steps grow with the gradient; Adam and the like scale differently.
 _SGD = ("Momentum", "SGD")
-# Beyond such a factor there is a warning.
+# A larger factor gives a warning.
 _TOLERANCE = 1.5
 
 
@@ -26,8 +26,8 @@ class _Rate:
     """The learning rate of a config.
 
     Attributes:
-        key: where it stands.
-        values: that one, or those of a Piecewise schedule; the first is the highest.
+        key: its config key.
+        values: the rate, or those of a Piecewise schedule; the first is the highest.
         batch: images of a process in a step, with those whose gradients are accumulated.
     """
 
@@ -41,7 +41,7 @@ class _Rate:
 
 
 def disproportionate_rate(config: Config, processes: int) -> Iterator[Finding]:
-    """A warning where the learning rate does not suit the images of a step.
+    """A warning if the learning rate does not match the images per step.
 
     Args:
         config: the config, for training.

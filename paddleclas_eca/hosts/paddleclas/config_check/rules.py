@@ -63,8 +63,8 @@ def attr_dict(ppcls: PaddleClas, config: Config) -> Config:
 def apply_rules(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
     """What the rules find in ``config``, which they change in place.
 
-    A rule that has found an error leaves a config behind that those after it can read: wrong
-    sections are emptied and wrong values removed.
+    After an error, a rule leaves a config that the later ones can read: it empties wrong
+    sections and removes wrong values.
     """
     for rule in RULES:
         try:
@@ -73,7 +73,7 @@ def apply_rules(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Findin
             yield Finding.of(found, "config")
 
 
-# Sections and values that PaddleClas reads without looking whether they are there.
+# Sections and values that PaddleClas requires without checking.
 
 _MAPPINGS = ("Global", "Arch", "DataLoader", "Loss", "Metric", "Infer", "AMP", "EMA", "Slim")
 _FOR_TRAINING = [

@@ -1,7 +1,7 @@
 """The declared schema of a config: which keys its sections have, and what values these take.
 
-PaddleClas takes what it finds and fails where it is used, and it silently ignores unknown keys.
-What a network, loss or transform takes is not declared here: building it shows that.
+PaddleClas validates no value before it is used, and silently ignores unknown keys. Options of
+networks, losses and transforms are not declared here: building them checks these.
 """
 
 from __future__ import annotations

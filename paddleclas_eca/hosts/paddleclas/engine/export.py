@@ -63,7 +63,7 @@ def export_folder(ppcls: PaddleClas, engine: Any, export: Callable[[], None]) ->
 
 @contextlib.contextmanager
 def _activation_of_export(ppcls: PaddleClas) -> Iterator[list[str | None]]:
-    """The activations that PaddleClas puts behind the networks it exports meanwhile."""
+    """The activations that PaddleClas appends to the networks that it exports inside."""
     exported = ppcls.module("engine.engine").ExportModel
     build = exported.__init__
     activations: list[str | None] = []

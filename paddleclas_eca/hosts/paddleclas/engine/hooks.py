@@ -1,7 +1,7 @@
 """What this package adds to PaddleClas's Engine and to the functions that it calls.
 
-Every method and function is wrapped here, once. A hook reads from top to bottom: what stands
-above or around ``original`` happens before it.
+Every method and function is wrapped here, once. A hook reads from top to bottom: code above
+``original`` runs before it.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class _Hooks:
             return original(engine, *args, **kwargs)
         return export_folder(self._ppcls, engine, partial(original, engine))
 
-    # Engine.infer needs nothing.
+    # Engine.infer needs no hook.
 
     def init_model(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         """``init_model``: resumes complete checkpoints of the same network."""

@@ -31,7 +31,7 @@ def run_engine(ppcls: PaddleClas, config: dict[str, Any], mode: str) -> None:
         mode: ``"train"``, ``"eval"``, ``"infer"`` or ``"export"``.
 
     Raises:
-        UserError: the config asks for something that cannot be done.
+        UserError: the config cannot be run.
     """
     engine = ppcls.module("engine.engine").Engine(config, mode=mode)
     if mode == "train" and config["Global"].get("uniform_output_enabled"):
