@@ -49,7 +49,7 @@ def find_config(given: str) -> Path:
     names = list_configs()
     if name in names:
         return resource_root() / FOLDER / f"{name}.yaml"
-    # Those in folders are many; the folders say what there is.
+    # Of the many configs in directories, only the directories are listed.
     folders = {f"{n.split('/')[0]}/..." if "/" in n else n: None for n in names}
     raise UserError(
         f"no config {given}: it is neither a file nor one of the shipped configs"
@@ -58,7 +58,7 @@ def find_config(given: str) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML as PaddleClas does, and refuses keys that stand twice in a section.
+    """Reads YAML as PaddleClas does, and refuses duplicate keys in a section.
 
     YAML forbids them; PyYAML silently takes the last.
     """
@@ -72,8 +72,8 @@ class _Loader(yaml.SafeLoader):
                 first = seen.setdefault((key.tag, key.value), key)
                 if first is not key:
                     raise yaml.composer.ComposerError(
-                        problem=f"the key {key.value} stands in line {first.start_mark.line + 1} "
-                        f"already, and only one of the two would count",
+                        problem=f"the key {key.value} is in line {first.start_mark.line + 1}, "
+                        f"too, and only one of the two would count",
                         problem_mark=key.start_mark,
                     )
         return node
@@ -135,7 +135,7 @@ def read_config(given: str, overrides: Sequence[str] = ()) -> tuple[Config, list
         The config, and the remarks of :func:`apply_overrides`.
 
     Raises:
-        UserError: there is no such config, it cannot be read, or an override does not suit it.
+        UserError: there is no such config, it cannot be read, or an override does not fit it.
     """
     config = load_yaml(find_config(given))
     return config, apply_overrides(config, overrides)

@@ -39,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: the words after the program's name; those of this process by default.
+        argv: the arguments after the program's name; those of this process by default.
 
     Returns:
-        The exit code: 0, or 1 after a mistake in the input, which is printed in one message.
+        The exit code: 0, or 1 after an error in the input, which is printed.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"paddleclas_eca {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    # One command needs no other; a list of them needs all.
+    # Running one command imports its module alone; --help imports all.
     for name in argv[:1] if argv[:1] and argv[0] in _MODULES else COMMANDS:
         command = load_command(name)
         command_parser = commands.add_parser(name, help=command.help, description=command.help)

@@ -25,15 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="PATH",
-        help="images, and folders of them; a sub-folder is a class",
+        help="images, and directories of them; a subdirectory is a class",
     )
     parser.add_argument(
         "--list",
         metavar="FILE",
-        help="label list of PaddleClas's; its paths are relative to the folder of --images",
+        help="PaddleClas label list; its paths are relative to the directory of --images",
     )
     parser.add_argument(
-        "--output", metavar="FOLDER", help="where to write (default: attention/ of the run)"
+        "--output", metavar="DIR", help="directory to write to (default: attention/ of the run)"
     )
     parser.add_argument(
         "--layers",
@@ -87,13 +87,13 @@ def run(args: argparse.Namespace) -> int:
         0, or 1 where images could not be read.
 
     Raises:
-        UserError: an option or the config asks for what cannot be done.
+        UserError: an option or the config is invalid.
     """
     check_positive_int("--batch-size", args.batch_size)
     if args.heat_maps < 0:
         raise UserError(f"--heat-maps {args.heat_maps}: give an integer >= 0")
     if args.list and len(args.images) > 1:
-        raise UserError("--list takes one folder with --images, which its paths are relative to")
+        raise UserError("--list needs one directory in --images, which its paths are relative to")
     ppcls, config = open_config(args)
     from ..data.image_files import find_images, listed_images
     from ..hosts.paddleclas.evaluation import config_preprocess, load_network

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.processes is not None:
         check_positive_int("--processes", args.processes)
-    # What overrides would remark on stands below, among the unknown keys.
+    # The table lists unknown keys, so overrides are applied without remarks.
     ppcls, config = open_config(args, remark=False)
     from ..hosts.paddleclas.config_check import ERROR, inspect_run, table
 

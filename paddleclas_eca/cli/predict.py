@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     _Rows = Iterator[tuple[str, Prediction]]
 
 _DIGITS = 6
-# Names of files may be no text, and terminals may know no Chinese; JSON takes these escapes.
+# File names may not be valid text, and terminals may lack Chinese; these escapes are valid JSON.
 _UNENCODABLE = "backslashreplace"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument(
-        "model", type=Path, metavar="MODEL_DIR", help="the folder that export_model wrote"
+        "model", type=Path, metavar="MODEL_DIR", help="the directory that export_model wrote"
     )
     parser.add_argument(
         "images",
         nargs="+",
         metavar="IMAGES",
-        help=f"image files, folders ({', '.join(ENDINGS)}, in all their sub-folders), or patterns "
+        help=f"image files, directories ({', '.join(ENDINGS)}, in all subdirectories), or patterns "
         f"such as 'photos/*.jpg'",
     )
     parser.add_argument(
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="default: cpu")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write there, not to standard output"
+        "--output", type=Path, metavar="FILE", help="write to a file instead of standard output"
     )
 
 
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
             with _standard_output() as file:
                 _WRITERS[args.format](file, readable())
         except BrokenPipeError:
-            # The reader has seen enough, such as head. Nothing is left to say, at exit neither.
+            # The reader, such as head, has closed the pipe: print nothing more, not even at exit.
             _silence_stdout()
             return 1
     if unreadable:
@@ -154,7 +154,7 @@ def _write_csv(file: TextIO, rows: _Rows) -> None:
 
 
 def _write_table(file: TextIO, rows: _Rows) -> None:
-    """For people; it is drawn when all images are done, and its columns are known to fit."""
+    """For reading; printed when all images are done, since the column widths depend on them."""
     from prettytable import PrettyTable
 
     drawn = PrettyTable(["image", "class", "name", "score"], align="l")

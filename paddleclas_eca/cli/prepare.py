@@ -1,4 +1,4 @@
-"""``paddleclas-eca prepare``: write a data set, or its label lists, in PaddleClas's form."""
+"""``paddleclas-eca prepare``: write a data set, or its label lists, in PaddleClas's format."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ _DATA_SETS = {
 
 COMMAND = Command(
     "prepare",
-    "write a data set, or the label lists of one, in PaddleClas's form",
+    "write a data set, or the label lists of one, in PaddleClas's format",
     add_arguments,
     run,
 )

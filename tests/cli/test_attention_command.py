@@ -27,7 +27,7 @@ CONFIG += ["-o", "Arch.name=ECA_MobileNetV2_x0_25"]
         ),
         (["--images", "one.png", "--batch-size", "0"], "error: --batch-size must be"),
         (["--images", "one.png", "--heat-maps", "-1"], "error: --heat-maps -1"),
-        (["--images", "a", "b", "--list", "c"], "error: --list takes one folder"),
+        (["--images", "a", "b", "--list", "c"], "error: --list needs one directory"),
         (["--images", ".", "--list", "list.txt"], "line 2: 'one.png x' has 'x' for a label"),
         (["--images", "one.png", "-o", "Arch.attention=none"], "no channel attention"),
         (
@@ -46,7 +46,7 @@ def test_mistakes_are_named(words, message, tmp_path, monkeypatch, digits, capsy
         (tmp_path / "some" / label).mkdir(parents=True)
         shutil.copy(tmp_path / "one.png", tmp_path / "some" / label)
     assert cli.main([*CONFIG, *words]) == 1
-    # Mistakes are found before the network has run over all images.
+    # Errors are found before the network has run over all images.
     assert not (tmp_path / "output").exists()
     captured = capsys.readouterr()
     assert message in captured.err
