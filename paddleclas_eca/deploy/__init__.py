@@ -1,4 +1,4 @@
-"""Exported models: what is in their folder, ONNX, and predicting from them."""
+"""Exported models: their file format, ONNX, and prediction."""
 
 from __future__ import annotations
 

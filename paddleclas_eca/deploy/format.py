@@ -1,18 +1,18 @@
-"""The folder of an exported model: all that is needed to predict, written whole or not at all.
+"""The directory of an exported model: all that prediction needs, written atomically.
 
 ===================== ==========================================================================
 file                  holds
 ===================== ==========================================================================
 inference.json        the network, for Paddle Inference
 inference.pdiparams   its weights
-inference.yml         how images are preprocessed and what the classes are called, for PaddleX
-inference.onnx        the same network with its weights in ONNX, where that was asked for
-metadata.json         which model this is and what it came from; the last to be written
+inference.yml         preprocessing and class names, in the format of PaddleX
+inference.onnx        the same network with its weights in ONNX, if exported with --onnx
+metadata.json         name, shapes, source of the weights and versions; written last
 ===================== ==========================================================================
 
 PaddleX 3 reads ``inference.yml``, and PaddleClas's develop writes it. ``Global.model_name`` is a
-model of PaddleX that is run alike, ``PreProcess.transform_ops`` are the steps after decoding, and
-``PostProcess`` says what becomes of the output, with the names of the classes.
+model of PaddleX with the same pipeline, ``PreProcess.transform_ops`` are the steps after decoding,
+and ``PostProcess`` has the post-processing with the names of the classes.
 """
 
 from __future__ import annotations
@@ -148,12 +148,12 @@ def write_descriptions(
         input: the name of its input and the shape of an image, ``(C, H, W)``.
         output: the name of its output and its shape for an image.
         activation: what the output has been through: ``"softmax"``, ``"sigmoid"`` or None.
-        steps: what makes an input of an image file, as PaddleClas's ``transform_ops``.
-        postprocess: what becomes of the output, ``{NAME: OPTIONS}``, such as ``{"Topk": {"topk":
+        steps: preprocessing of an image file, as PaddleClas's ``transform_ops``.
+        postprocess: post-processing of the output, ``{NAME: OPTIONS}``, such as ``{"Topk": {"topk":
             5, "label_list": [...]}}``, or ``{"NormalizeFeatures": None}`` for features.
         weights: where the weights came from: ``file`` and ``sha256``.
         versions: of the packages that trained it.
-        paddlex_model: a model of PaddleX that is run alike; by default one is chosen.
+        paddlex_model: a model of PaddleX with the same pipeline; by default one is chosen.
 
     Raises:
         UserError: a step cannot be described, or the files cannot be written.
@@ -195,7 +195,7 @@ def write_descriptions(
 
 
 def _paddlex_model(model: str) -> str:
-    """The network without attention where PaddleX knows it, or one that it runs alike."""
+    """The network without attention if PaddleX knows it, else one with the same pipeline."""
     name = model.removeprefix("ECA_")
     if name in _PADDLEX_MODELS:
         return name
@@ -231,7 +231,7 @@ def canonical_options(step: Mapping[str, Any]) -> dict[str, Any]:
         return _resize_options(options)
     if name == "NormalizeImage":
         complete = {**_NORMALIZE, **options}
-        # PaddleClas tells "chw" from all others, null among them; PaddleX takes none but "".
+        # PaddleClas treats all values but "chw" alike, also null; PaddleX takes only "".
         order = "chw" if (given or {}).get("order", "chw") == "chw" else ""
         known = {key: complete[key] for key in _NORMALIZE}
         return {**known, "scale": _scale(complete["scale"]), "order": order}
@@ -276,8 +276,8 @@ class ExportedModel:
         folder: where it is.
         name: the model's name, such as ``ECA_ResNet50``.
         input_shape: channels, height and width of an image, ``(C, H, W)``.
-        has_softmax: whether its output are probabilities; else the logits.
-        steps: what makes an input of an image file, as PaddleClas's ``transform_ops``.
+        has_softmax: whether its outputs are probabilities; else they are logits.
+        steps: preprocessing of an image file, as PaddleClas's ``transform_ops``.
         names: of the classes, by their number.
         topk: how many classes a prediction has by default.
     """
@@ -295,8 +295,7 @@ def read_folder(folder: Path) -> ExportedModel:
     """Read what an exported folder says about its model.
 
     Raises:
-        UserError: it is no such folder, or is corrupt; or its model is not a classifier, which
-            is all that can be predicted from.
+        UserError: it is not an exported folder, is corrupt, or its model is not a classifier.
     """
     _check_files(folder)
     try:

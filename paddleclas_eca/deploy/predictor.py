@@ -45,8 +45,8 @@ class Predictor:
         model: what the folder says of the model: names of the classes, input shape.
 
     Raises:
-        UserError: (a ValueError) the folder holds no exported classifier, or what is asked for
-            is not there.
+        UserError: (a ValueError) the folder holds no exported classifier, or the backend or
+            device is not available.
 
     Example:
         >>> predictor = Predictor("inference/digits")  # doctest: +SKIP
@@ -78,7 +78,7 @@ class Predictor:
             ``[C, H, W]`` in float32.
 
         Raises:
-            UserError: the file cannot be read or is no image, or the values have another form.
+            UserError: the file cannot be read as an image, or the values have another form.
         """
         value = self._preprocess(image)
         if value.shape != self.model.input_shape:
@@ -110,7 +110,7 @@ class Predictor:
 
         Args:
             images: paths of files, or RGB values ``[H, W, 3]`` from 0 to 255.
-            topk: how many classes per image; by default as the config said that was exported.
+            topk: how many classes per image; by default as in the exported config.
 
         Raises:
             UserError: one of them cannot be read; :meth:`stream` continues after such an image.

@@ -1,4 +1,4 @@
-"""Images as networks get them: the steps of an exported model, one after the other.
+"""Preprocessing: the steps from an image file to the input of a network.
 
 The steps have the names, options and results of PaddleClas's operators, with which the model was
 evaluated; tests hold that the results are the same.
@@ -35,7 +35,7 @@ _MAX_PIXELS = 2**27
 
 
 class Preprocess:
-    """From an image to what the network gets, and back to pixels.
+    """From an image to the input of the network, and back to pixels.
 
     Args:
         steps: what is done to an image, from decoding to channels first: those of
@@ -50,7 +50,7 @@ class Preprocess:
         self._is_rgb = all(getattr(step, "to_rgb", True) for step in self._decode)
 
     def __call__(self, image: Image) -> np.ndarray:
-        """The image as the network gets it.
+        """The input of the network for an image.
 
         Args:
             image: path of a file, or RGB values ``[H, W, 3]`` from 0 to 255.
@@ -82,7 +82,7 @@ class Preprocess:
         for step in self._decode:
             try:
                 value = step(value)
-            except Exception:  # what decoders say of a file that they cannot read helps nobody
+            except Exception:  # messages of decoders do not help users
                 value = None
             if value is None:
                 raise UserError(f"{file} cannot be read as an image: it is corrupt, or no image")

@@ -100,7 +100,7 @@ def _isolated(onednn: bool) -> Iterator[None]:
     """Isolate a session and the rest of the process from each other.
 
     Paddle's own switch of oneDNN makes a session without oneDNN fail; and Paddle's C++ code
-    prints names of functions while it optimizes a network, which are no predictions.
+    prints names of functions while it optimizes a network, which must not mix with predictions.
     """
     import paddle
 
