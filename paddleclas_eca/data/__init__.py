@@ -1,4 +1,4 @@
-"""Data sets in the form that PaddleClas reads: images and label lists."""
+"""Data sets in the format that PaddleClas reads: images and label lists."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 60,000 colour images of 32x32 pixels in ten classes, 50,000 of them for training. The python
 version of the archive (https://www.cs.toronto.edu/~kriz/cifar.html) has six pickles. They are
-read without running what a pickle can run, and nothing is unpacked.
+read without running the code that a pickle can contain, and nothing is unpacked.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def prepare_cifar10(
     val_images: int | None = None,
     overwrite: bool = False,
 ) -> PreparedDataset:
-    """Write CIFAR-10, or a balanced subset of it, in PaddleClas's form.
+    """Write CIFAR-10, or a balanced subset of it, in PaddleClas's format.
 
     ``output`` receives 8-bit RGB PNG images, ``train/<class>/NNNNN.png`` and
     ``val/<class>/NNNNN.png`` (the test images), numbered in the order of the archive;

@@ -1,7 +1,7 @@
 """Directories of images sorted into classes: one sub-directory per class.
 
 Everything that looks for images uses this module, so that all agree on what an image is.
-Hidden files and directories are no images: macOS leaves ``._NAME.jpg`` beside ``NAME.jpg``.
+Hidden files and directories are ignored: macOS leaves ``._NAME.jpg`` beside ``NAME.jpg``.
 Links are followed.
 """
 
@@ -21,7 +21,7 @@ SPLITS = ("train", "val")
 
 
 class Directory(NamedTuple):
-    """The names in a directory, sorted: sub-directories, images, and all that is neither."""
+    """The names in a directory, sorted: sub-directories, images, and everything else."""
 
     path: Path
     directories: list[str]
@@ -39,7 +39,7 @@ def read_directory(path: Path) -> Directory:
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                # os.path takes a link to itself for nothing, where an entry raises an error.
+                # A link to itself: entry.is_dir() raises an error, os.path.isdir() does not.
                 linked = entry.is_symlink()
                 if entry.name.startswith("."):
                     others.append(entry.name)

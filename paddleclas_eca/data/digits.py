@@ -20,7 +20,7 @@ _WHITEST = 16
 
 
 def prepare_digits(output: Path, *, overwrite: bool = False) -> PreparedDataset:
-    """Write scikit-learn's handwritten digits in PaddleClas's form.
+    """Write scikit-learn's handwritten digits in PaddleClas's format.
 
     ``output`` receives grey 8-bit PNG images, ``train/<digit>/NNNN.png`` and
     ``val/<digit>/NNNN.png``, numbered as in scikit-learn's set; ``train_list.txt`` and

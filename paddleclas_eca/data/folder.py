@@ -99,7 +99,7 @@ def prepare_folder(
     example = lines["val"][0].rpartition(" ")[0]
     config = _config(root, output, model, len(classes), example)
     files = {**label_names(classes), f"{model}.yaml": config.encode("utf-8")}
-    # Those of the last run.
+    # Files of the previous run are not counted as ignored.
     ours = {f"{split}_list.txt" for split in SPLITS}.union(files).intersection(top.others)
     prepared = write_dataset(
         root,
@@ -160,7 +160,7 @@ def _config(root: Path, output: Path, model: str, classes: int, example: str) ->
     from ruamel.yaml import YAML
 
     yaml = YAML()
-    # As the shipped configs are written.
+    # The style of the shipped configs.
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = 100
     template = resource_root() / FOLDER / f"{TEMPLATE}.yaml"

@@ -70,7 +70,7 @@ def prepare_imagenet(
             f"each archive in a directory of its name"
         )
     labels = {wnid: label for label, wnid in enumerate(wnids)}
-    # The small split first: what is wrong with it shows before a million files are listed.
+    # The small split first: its errors appear before a million files are listed.
     val = _label_val(val_directory, labels, devkit or root / DEVKIT)
     train = _label_by_directory(train_directory, wnids, labels)
     return write_dataset(
@@ -213,7 +213,7 @@ def _read_ground_truth(truth_file: Path, synsets_file: Path) -> list[str]:
     """Class (wnid) of each validation image, by number."""
     classes = _read_synsets(synsets_file)
     wnids = []
-    # Bytes that are no text make a line that is no class.
+    # Bytes that are not text make a line that matches no class.
     text = read_file(truth_file, "labels", _LARGEST_FILE).decode("ascii", errors="replace")
     for number, line in enumerate(text.rstrip().splitlines(), 1):
         wnid = classes.get(line.strip())

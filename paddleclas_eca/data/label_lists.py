@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UserError
 
-# The data sets whose lists are lines of a name and a label, and what stands between these.
+# The data sets whose lists have lines of a name and a label, and their delimiters.
 PLAIN_LISTS = {"ImageNetDataset": None, "MultiScaleDataset": None, "ICartoonDataset": "\t"}
 # How many lines or files a message names.
 NAMED = 3
@@ -84,7 +84,7 @@ def _lines(path: str, content: str) -> list[Line]:
 
 
 def delimiter_of(dataset: str, given: str | None) -> str | None:
-    """What stands between name and label in a list; None for spaces or tabs.
+    """The delimiter between name and label in a list; None for spaces or tabs.
 
     Args:
         dataset: name of its data set, one of :data:`PLAIN_LISTS`.
@@ -112,7 +112,7 @@ def read_list(
 
     Args:
         path: the list.
-        delimiter: what stands between name and label; spaces or tabs where it is None.
+        delimiter: what separates name and label; None for spaces or tabs.
         exists: whether a name is that of an image.
         refuse: what to do with the error of a line that cannot be read; where it returns, the
             line is left out.
@@ -206,7 +206,7 @@ def image_paths(root: str, entries: Sequence[Entry]) -> list[str]:
 
 
 def missing_images(path: str, root: str, missing: Sequence[Line], how_many: str) -> UserError:
-    """What to raise where lines name images that do not exist."""
+    """The error for lines that name images that do not exist."""
     return UserError(
         f"{path} lists {how_many} that are not in {root}: {named(missing)}. Check image_root, and "
         f"that a line is `path/of/image.jpg 3`, with the path as it is below image_root"
@@ -248,7 +248,7 @@ def wrong_labels(
 
 
 class TrackedLines:
-    """A list as an open file gives it to a data set class, which remembers how far that came.
+    """A list in place of an open file, which records the line that a data set class has reached.
 
     Attributes:
         path: the list.
@@ -270,7 +270,7 @@ class TrackedLines:
         return _Tracked(self, [line.text for line in read_lines(self.path)])
 
     def unreadable(self, reader: str, error: Exception) -> UserError:
-        """What to raise where ``reader`` has failed on the line it had reached."""
+        """The error for a ``reader`` that failed on the line it had reached."""
         line = next(line for line in read_lines(self.path) if line.text == self.reached)
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, AssertionError):

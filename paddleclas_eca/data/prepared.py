@@ -1,4 +1,4 @@
-"""Data sets in PaddleClas's form: images, and label lists that name them."""
+"""Data sets in PaddleClas's format: images, and label lists that name them."""
 
 from __future__ import annotations
 
