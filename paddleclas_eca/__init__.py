@@ -1,8 +1,8 @@
 """ECA-Net (Efficient Channel Attention, CVPR 2020) for PaddleClas.
 
 ``register()`` makes ECA-ResNet and ECA-MobileNetV2 known to PaddleClas by name; its trainer,
-data loaders and exporter then take them like its own. Importing this package loads neither
-Paddle nor PaddleClas: what needs them is loaded on first use.
+data loaders and exporter then use them like its own. Importing this package imports neither
+Paddle nor PaddleClas; both are imported on first use.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["__version__", "register", *_LAZY]
 
 
 def register(script: Path | None = None) -> PaddleClas:
-    """Register the models with PaddleClas, and patch it where it needs that; once.
+    """Register the models with PaddleClas, and apply the patches that it needs; once.
 
     After that ``Arch.name: ECA_ResNet50`` works in every config that this process runs.
 
@@ -40,8 +40,8 @@ def register(script: Path | None = None) -> PaddleClas:
         The PaddleClas in use.
 
     Raises:
-        UserError: (a ValueError) there is no PaddleClas, it cannot be imported, or it has
-            something else of a model's name.
+        UserError: (a ValueError) there is no PaddleClas, it cannot be imported, or a name
+            of a model is already in use there.
     """
     from .hosts.paddleclas import register
 

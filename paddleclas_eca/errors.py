@@ -1,4 +1,4 @@
-"""The exception for mistakes in the user's input, and helpers that raise or word it."""
+"""The exception for errors in the user's input, and helpers for its messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_option(owner: str, option: Any, valid: Collection[str], hint: str = ""
         owner: what has the options; the message starts with it.
         option: the name that was given.
         valid: the names of the options.
-        hint: text behind the list of options in the message.
+        hint: text after the list of options in the message.
     """
     if option not in valid:
         raise UserError(

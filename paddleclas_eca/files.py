@@ -1,4 +1,4 @@
-"""Atomic writing of files, and safe reading of files that somebody else made."""
+"""Atomic writing of files, and safe reading of files of unknown origin."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def write_files(writers: Mapping[Path, Writer], *, durable: bool = False) -> Non
 
 
 def read_file(path: str | os.PathLike[str], what: str, limit: int) -> bytes:
-    """The content of a file that somebody else made.
+    """The content of a file of unknown origin.
 
     Args:
         path: the file, or a link to it.

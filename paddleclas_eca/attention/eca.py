@@ -66,7 +66,7 @@ def resolve_kernel_size(k_size: KernelSize, channels: int) -> int:
 
 
 def check_padding_mode(value: Any, channels: int, k_size: int) -> None:
-    """Raise UserError unless ``value`` is a padding mode, for so many channels."""
+    """Raise UserError unless ``value`` is a padding mode that suits channels and kernel size."""
     if value not in PADDING_MODES:
         raise UserError(f'padding_mode must be "zeros" or "circular", got {value!r}')
     if value == "circular" and (k_size - 1) // 2 > channels:

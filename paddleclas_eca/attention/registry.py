@@ -1,4 +1,4 @@
-"""Channel attentions by name, as the option ``attention`` of the networks takes them."""
+"""Channel attentions by name, for the option ``attention`` of the networks."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class Tally:
     """Which images of a data set were read, and which could not be.
 
     It lies in memory shared with all processes that are forked later, two bytes per image:
-    DataLoader workers mark what they find, and the training process counts. An image that comes
-    up again counts once.
+    DataLoader workers mark what they find, and the training process counts. An image that is
+    read again counts once.
 
     Args:
         size: number of images.

@@ -95,7 +95,7 @@ def watch_building(
 
     Args:
         timeout: as for :func:`watch`.
-        failure: an error of this process, which is raised once the others can be told.
+        failure: an error of this process, which is raised once the others can be informed.
         warn: gets a message when the others cannot be watched.
     """
     from paddle import distributed
@@ -111,7 +111,7 @@ def watch_building(
         raise (failure or error) from None
     with watch(timeout, warn):
         reasons: list[str] = []
-        # Sent by all to all: rank 0 may end before its watchdog knows those that it has to tell.
+        # Sent by all to all: rank 0 may end before its watchdog knows the processes to inform.
         distributed.all_gather_object(reasons, _gist(failure) if failure else "")
         if failure:
             raise failure

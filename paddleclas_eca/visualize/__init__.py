@@ -1,1 +1,1 @@
-"""Pictures of what was trained: curves of the training log, weights of the attention."""
+"""Plots of trained networks: training curves, channel weights, heat maps."""

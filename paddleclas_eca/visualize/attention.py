@@ -15,17 +15,17 @@ import numpy as np
 from ..files import write_files
 from .style import PALETTE, new_figure, save
 
-# So many lines can be told apart: those after the colours are dashed.
+# The most lines that readers can distinguish; those after the colours are dashed.
 MOST_LINES = 10
 _LINES = [(colour, "-") for colour in PALETTE] + [(colour, "--") for colour in PALETTE]
-# Bright where there is much, also over dark images.
+# Bright for high values, also over dark images.
 _COLOURS_OF_HEAT = "inferno"
 _OPACITY = 0.6
 _CAPTION = "below: Grad-CAM of the class that is named, from 0 (dark) to its maximum (bright)"
 
 
 class HeatMap(NamedTuple):
-    """A heat map, and what stands above it.
+    """A heat map, its image and its title.
 
     Attributes:
         image: the image, RGB from 0 to 1, ``[H, W, 3]``.
@@ -79,7 +79,7 @@ def draw_channel_weights(
 
 
 def most_frequent(counts: dict[str, int]) -> list[str]:
-    """The classes with the most images, as many as can be told apart, in their order."""
+    """The classes with the most images, as many as one figure can show, in their order."""
     drawn = set(sorted(counts, key=lambda name: -counts[name])[:MOST_LINES])
     return [name for name in counts if name in drawn]
 
@@ -115,7 +115,7 @@ def draw_heat_maps(maps: Sequence[HeatMap], path: str | Path, columns: int = 5) 
     Args:
         maps: the heat maps, at least one.
         path: see :func:`~.style.save`.
-        columns: how many stand side by side.
+        columns: number of heat maps per row.
 
     Returns:
         The files that were written.

@@ -75,7 +75,7 @@ class GradCAM:
     """Grad-CAM of a network, and the channel weights of its attention layers.
 
     Grad-CAM (Selvaraju et al., ICCV 2017): the channels of a feature map are summed with the
-    mean gradients of the score of a class as factors, and what is negative becomes 0. Taken from
+    mean gradients of the score of a class as factors, and what is negative becomes 0. For
     the last feature map of a network that ends with global pooling and one linear layer, it
     is CAM (Zhou et al., CVPR 2016) up to a factor, without its negative values.
 
@@ -215,7 +215,7 @@ class ClassMeans:
         self._sums: dict[str, dict[str, np.ndarray]] = {}
 
     def add(self, weights: dict[str, np.ndarray], classes: Sequence[str]) -> None:
-        """Take in the weights of a batch.
+        """Add the weights of a batch.
 
         Args:
             weights: ``[N, C]`` by layer.

@@ -86,7 +86,7 @@ def write_attention_report(
         classes: those whose weights are drawn; by default the most frequent.
         heat_maps: how many heat maps per class; all are drawn of images of unknown class.
         batch_size: images at a time.
-        warn: is told of images that cannot be read, which are left out.
+        warn: gets a message for each image that cannot be read; it is left out.
 
     Raises:
         UserError: no image can be read, no image is of a class, or a file cannot be written.

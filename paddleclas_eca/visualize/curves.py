@@ -29,7 +29,7 @@ _WIDE = 50
 _ACCURACY = re.compile(r"(.*)top(\d+)")
 # A line of so few points has markers: a single point would be invisible.
 _FEW = 20
-# Characters in a row of the legend.
+# Characters per row of the legend.
 _WIDTH = 90
 
 
