@@ -3,7 +3,7 @@
 Each cell of the matrix has a virtual environment of its own, made with uv from the `test`
 requirements, and runs the tests that depend on versions. A cell that fails does not end the run;
 its log says why. Results stay until their cell is run again. The table of all results is printed
-at the end, in the form of docs/evidence/compatibility.md.
+at the end, in the format of docs/evidence/compatibility.md.
 
     python maintenance/matrix.py                                       every cell
     python maintenance/matrix.py --paddle 3.0.0 --python 3.11 3.12     a few cells
@@ -43,8 +43,8 @@ PYTHON = ("3.11", "3.9", "3.10", "3.12", "3.13")
 # The other packages: the newest ones, or the oldest that requirements/ allows.
 PACKAGES = {"newest": "highest", "oldest": "lowest-direct"}
 
-# All that knows the versions of PaddleClas and Paddle, the layer, and each tool once, as users
-# run it: two to four minutes. Left out is what does not depend on versions, or is slow.
+# Everything that depends on versions of PaddleClas and Paddle, the layer, and each tool once, as
+# users run it: two to four minutes. Slow tests and those of other code are left out.
 TESTS = (
     "tests/attention",
     "tests/hosts",

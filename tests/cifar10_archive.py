@@ -1,4 +1,4 @@
-"""Archives in the form of CIFAR-10's python version, with images of noise."""
+"""Archives in the format of CIFAR-10's python version, with images of noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCHES = [*TRAIN_BATCHES, "test_batch"]
 
 
 def make_batches(images_per_batch: int) -> dict[str, dict]:
-    """Content of the six batches, with the classes in turn."""
+    """Content of the six batches, with interleaved classes."""
     random = np.random.default_rng(0)
     return {
         name: {

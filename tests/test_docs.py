@@ -38,7 +38,7 @@ def test_links_resolve(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_that_are_named_exist(document):
-    # The changelog names what is gone.
+    # The changelog names what was removed.
     if document == "CHANGELOG.md":
         return
     text = read(document)

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Make .venv with all that training needs. Safe to run again: what is there stays.
+# Make .venv with all that training needs. Safe to run again: it keeps what exists.
 #   bash tools/setup_env.sh test,convert,onnx    adds what the tests, weight conversion and ONNX need
-#   PYTHON=python3.12 bash tools/setup_env.sh    takes another Python than python3.11 or python3
+#   PYTHON=python3.12 bash tools/setup_env.sh    uses another Python than python3.11 or python3
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
 if [ -z "$python" ]; then
-  echo "error: there is no python3; install Python 3.9 or later, 3.11 for choice" >&2
+  echo "error: no python3 found; install Python 3.9 or later, preferably 3.11" >&2
   exit 1
 fi
 
@@ -31,10 +31,10 @@ fi
 
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 version=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-# The very versions that the tests passed with, where they were recorded for this Python.
+# The versions that the tests passed with, if recorded for this Python.
 constraints=()
 [ ! -f "requirements/tested-py$version.txt" ] || constraints=(-c "requirements/tested-py$version.txt")
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 pip install -q "${constraints[@]}" -e ".${1:+[$1]}"
-# Without its pins, which have no wheels for current Pythons; what it needs came with the line above.
+# Without its pins, which have no wheels for current Pythons; the line above installs its requirements.
 pip install -q --no-deps paddleclas==2.4.2

@@ -93,7 +93,7 @@ def test_script_that_fails_on_an_unknown_model_says_so_in_a_line(run_python, tmp
     (tmp_path / "build.py").write_text(script.replace("build_model(", "Engine("))
     words = ["-m", "paddleclas_eca", "build.py", "-c", "digits/ECA_ResNet18"]
     finished = run_python(*words, "-o", "Arch.name=ECA_ResNet5O", cwd=tmp_path, fails=True)
-    # There are no digits here, which is told, too.
+    # There are no digits here, which is reported, too.
     (told,) = (line for line in finished.stderr.splitlines() if line.startswith("error: Arch."))
     assert told.startswith("error: Arch.name: ") and "Did you mean ECA_ResNet50" in told
     assert "Traceback" not in finished.stderr

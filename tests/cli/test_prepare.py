@@ -75,7 +75,7 @@ def test_cifar10_subset_of_an_archive(here, prepare):
     assert "--overwrite" in prepare(*words, fails=True)
     prepare(*words, "--overwrite")
     assert val_list.read_text() != "mine"
-    # Elsewhere the configs have to be told.
+    # Elsewhere the configs need the paths.
     printed = prepare(*words, "--output", "my data")
     for key, value in zip(PATHS, ("", "", "/train_list.txt", "/val_list.txt")):
         assert f"-o 'DataLoader.{key}=./my data{value}'" in printed

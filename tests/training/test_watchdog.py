@@ -64,7 +64,7 @@ def test_a_suspended_process_is_lost(job):
     job.pass_time(TIMEOUT + 2, ranks=[0])
     ((message, code),) = job.ended[0]
     assert "rank 0 ends" in message and "rank 1" in message and "Resume." in message and code == 75
-    # The other one is told why.
+    # The other one receives the reason.
     job.pass_time(0, ranks=[1])
     assert len(job.ended[1]) == 1 and "rank 0 ended" in job.ended[1][0][0]
 
