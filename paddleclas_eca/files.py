@@ -80,7 +80,7 @@ def read_file(path: str | os.PathLike[str], what: str, limit: int) -> bytes:
 
     Args:
         path: the file, or a link to it.
-        what: what it should be, such as ``"an image"``; for messages.
+        what: the expected content, such as ``"an image"``; for messages.
         limit: the largest size in bytes.
 
     Raises:

@@ -128,7 +128,7 @@ def _standard_output() -> Iterator[TextIO]:
 
 
 def _silence_stdout() -> None:
-    """Discard what is still to be written there, so that Python's exit does not fail on it."""
+    """Discard buffered output, so that Python's exit does not fail to write it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

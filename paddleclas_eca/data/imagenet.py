@@ -28,7 +28,7 @@ _UNPACK = "Unpack the development kit again"
 
 
 class _Split(NamedTuple):
-    """Lines of a label list, and what they were made of."""
+    """Lines of a label list, classes without images, and the number of ignored files."""
 
     lines: list[str]
     empty: list[str]

@@ -222,11 +222,11 @@ def check_labels(path: str, entries: Sequence[Entry], classes: int | None) -> No
 def wrong_labels(
     path: str, entries: Sequence[Entry], classes: int | None, key: str = "Arch.class_num"
 ) -> Iterator[UserError]:
-    """What is wrong with the labels of a list: negative ones, and those of no class.
+    """Errors of the labels of a list: negative ones, and those of no class.
 
     Args:
         path: the list.
-        entries: what it holds.
+        entries: its entries.
         classes: the number of classes, if it is known.
         key: where the config has that number.
     """

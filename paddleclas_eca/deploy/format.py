@@ -43,7 +43,7 @@ ONNX = "inference.onnx"
 METADATA = "metadata.json"
 FORMAT = 1
 
-# Metadata last: a folder without it is not complete.
+# Metadata last: a directory without it is incomplete.
 _FILES = (PROGRAM, OLD_PROGRAM, WEIGHTS, f"{WEIGHTS}.info", DESCRIPTION, ONNX, METADATA)
 _STAGE = ".exporting-"
 _TEXT_LIMIT = 2**26
@@ -74,14 +74,14 @@ _NORMALIZE = {
 
 @contextlib.contextmanager
 def staged_folder(folder: Path, option: str = "folder") -> Iterator[Path]:
-    """Write an exported model: yields a new folder for its files.
+    """Write an exported model: yields a new directory for its files.
 
-    They replace all files of a former model in ``folder``: an ONNX file of other weights does not
-    stay. Other files are left alone. When the caller fails, the former model stays.
+    They replace all files of the previous model in ``folder``, also an ONNX file of its weights.
+    Other files are left alone. When the caller fails, the previous model stays.
 
     Args:
-        folder: where the model belongs; made if it is missing.
-        option: what it was given as, for messages.
+        folder: directory of the model; created if it is missing.
+        option: the option that names it, for messages.
 
     Raises:
         UserError: the files cannot be written.
@@ -123,7 +123,7 @@ def _writing(folder: Path, option: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{option}: the exported model cannot be written to {folder}: "
-            f"{error.strerror or error}. Fix that, or choose another folder"
+            f"{error.strerror or error}. Fix that, or choose another directory"
         ) from error
 
 
@@ -147,7 +147,7 @@ def write_descriptions(
         model: the network's name, such as ``ECA_ResNet50``.
         input: the name of its input and the shape of an image, ``(C, H, W)``.
         output: the name of its output and its shape for an image.
-        activation: what the output has been through: ``"softmax"``, ``"sigmoid"`` or None.
+        activation: the last layer of the exported network: ``"softmax"``, ``"sigmoid"`` or None.
         steps: preprocessing of an image file, as PaddleClas's ``transform_ops``.
         postprocess: post-processing of the output, ``{NAME: OPTIONS}``, such as ``{"Topk": {"topk":
             5, "label_list": [...]}}``, or ``{"NormalizeFeatures": None}`` for features.
@@ -270,7 +270,7 @@ def _scale(given: Any) -> float:
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A classifier in an exported folder.
+    """A classifier in an exported directory.
 
     Attributes:
         folder: where it is.
@@ -292,10 +292,10 @@ class ExportedModel:
 
 
 def read_folder(folder: Path) -> ExportedModel:
-    """Read what an exported folder says about its model.
+    """Read the description of the model in an exported directory.
 
     Raises:
-        UserError: it is not an exported folder, is corrupt, or its model is not a classifier.
+        UserError: it is not an exported directory, is corrupt, or its model is not a classifier.
     """
     _check_files(folder)
     try:
@@ -329,7 +329,7 @@ def read_folder(folder: Path) -> ExportedModel:
         yaml.YAMLError,
     ) as error:
         raise UserError(
-            f"{folder}: {METADATA} and {DESCRIPTION} do not have the form that export_model "
+            f"{folder}: {METADATA} and {DESCRIPTION} do not have the format that export_model "
             f"writes ({type(error).__name__}: {error}). Export the model again: {_EXPORT}"
         ) from error
     if len(model.names) != metadata["classes"]:

@@ -35,7 +35,7 @@ def convert_to_onnx(folder: Path) -> None:
         UserError: a package is missing, or paddle2onnx cannot convert the network.
     """
     check_converter()
-    # In a process of its own: paddle2onnx aborts it at what it cannot convert.
+    # In a process of its own: paddle2onnx aborts on networks that it cannot convert.
     options = {
         "model_filename": str(folder / PROGRAM),
         "params_filename": str(folder / WEIGHTS),
@@ -66,7 +66,7 @@ def compare_onnx(folder: Path, image: np.ndarray, what: str) -> float:
     Args:
         folder: has both.
         image: a preprocessed image, ``[C, H, W]`` in float32.
-        what: what it shows, for the message.
+        what: description of the image, for the message.
 
     Returns:
         The largest difference of an output.

@@ -36,16 +36,16 @@ class Predictor:
     Images are preprocessed as in evaluation.
 
     Args:
-        folder: what ``export_model`` wrote (``Global.save_inference_dir``).
-        backend: ``"paddle"`` for Paddle Inference, or ``"onnxruntime"``, for folders that were
+        folder: the directory that ``export_model`` wrote (``Global.save_inference_dir``).
+        backend: ``"paddle"`` for Paddle Inference, or ``"onnxruntime"``, for models that were
             exported with ``--onnx``.
         device: ``"cpu"``, with all cores unless ``OMP_NUM_THREADS`` says otherwise; or ``"gpu"``.
 
     Attributes:
-        model: what the folder says of the model: names of the classes, input shape.
+        model: the description of the model: names of the classes, input shape.
 
     Raises:
-        UserError: (a ValueError) the folder holds no exported classifier, or the backend or
+        UserError: (a ValueError) the directory holds no exported classifier, or the backend or
             device is not available.
 
     Example:

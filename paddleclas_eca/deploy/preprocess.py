@@ -38,7 +38,7 @@ class Preprocess:
     """From an image to the input of the network, and back to pixels.
 
     Args:
-        steps: what is done to an image, from decoding to channels first: those of
+        steps: operators from decoding to channels first: those of
             :func:`build_steps`, or a host's own operators of the same names.
         origin: where they come from, for messages.
     """

@@ -119,14 +119,14 @@ def _isolated(onednn: bool) -> Iterator[None]:
 
 
 def open_onnx_session(folder: Path, device: str = "cpu") -> Session:
-    """Load the ONNX file of an exported folder with ONNX Runtime.
+    """Load the ONNX file of an exported model with ONNX Runtime.
 
     Args:
         folder: the exported folder.
         device: ``"cpu"`` or ``"gpu"``.
 
     Raises:
-        UserError: the folder has none, or ONNX Runtime is missing, has no such device, or cannot
+        UserError: the directory has none, or ONNX Runtime is missing, has no such device, or cannot
             read the file.
     """
     file = folder / ONNX
@@ -160,7 +160,7 @@ def import_for_onnx(package: str) -> ModuleType:
         raise UserError(f"ONNX needs {package} ({error}): {_INSTALL_ONNX}") from error
 
 
-# By name, what opens a session for (folder, device).
+# By name, the function that opens a session for (folder, device).
 BACKENDS: dict[str, Callable[[Path, str], Session]] = {
     "paddle": open_session,
     "onnxruntime": open_onnx_session,

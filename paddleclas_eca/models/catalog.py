@@ -77,7 +77,7 @@ class NamedModel:
     def lazy(self, **options: Any) -> ImageClassifier:
         """Build the network without values, for the names and shapes of its parameters.
 
-        It leaves no trace on the networks that this process builds to train them: optimizer
+        It does not affect networks that this process builds for training: optimizer
         states refer to Paddle's automatic names of parameters, which count the layers built, and
         initial values come from the global random generator.
         """

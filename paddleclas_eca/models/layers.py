@@ -1,4 +1,4 @@
-"""Shared by the networks: base class, convolution with BatchNorm, options per stage."""
+"""Parts of all networks: base class, convolution with BatchNorm, options per stage."""
 
 from __future__ import annotations
 

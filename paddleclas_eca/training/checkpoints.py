@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole or not at all, and found again.
+"""Checkpoints on disk: atomic saving, verification, and recovery.
 
 A checkpoint ``latest`` is the files ``latest.pdparams``, ``latest.pdopt``, ... and
 ``latest.manifest.json``, which holds the size and SHA-256 of every file, and the state of the
@@ -94,7 +94,7 @@ def is_half_saved(path: str) -> bool:
 
 
 def recover(folder: Path) -> None:
-    """Finish or remove what a killed run left half saved; only one process may do so.
+    """Finish or remove the incomplete save of a killed run; only one process may do so.
 
     Raises:
         UserError: the directory cannot be written.
@@ -120,7 +120,7 @@ def check_writable(folder: Path) -> None:
 
 
 def find_newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The complete checkpoint in ``folder`` or a directory in it that is trained most, or None.
+    """The complete checkpoint in ``folder`` or a directory in it with the most training, or None.
 
     ``warn`` gets a message for each checkpoint that is left out.
     """

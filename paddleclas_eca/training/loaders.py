@@ -1,4 +1,4 @@
-"""Objects that take the place of others: a data loader that reports when it is read."""
+"""Proxies, and a data loader that reports when it is read."""
 
 from __future__ import annotations
 

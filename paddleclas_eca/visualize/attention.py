@@ -50,7 +50,7 @@ def draw_channel_weights(
     Args:
         means: by layer and class, the mean weights, ``[C]``.
         counts: number of images of each class.
-        legend: what the names of the classes are, the title of the legend.
+        legend: title of the legend.
         path: see :func:`~.style.save`.
         classes: those to draw; by default :func:`most_frequent`.
 

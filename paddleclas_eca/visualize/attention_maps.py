@@ -75,7 +75,7 @@ class GradCAM:
     """Grad-CAM of a network, and the channel weights of its attention layers.
 
     Grad-CAM (Selvaraju et al., ICCV 2017): the channels of a feature map are summed with the
-    mean gradients of the score of a class as factors, and what is negative becomes 0. For
+    mean gradients of the score of a class as factors, and negative values become 0. For
     the last feature map of a network that ends with global pooling and one linear layer, it
     is CAM (Zhou et al., CVPR 2016) up to a factor, without its negative values.
 

@@ -33,7 +33,7 @@ class AttentionReport(NamedTuple):
         heat_maps: how many heat maps there are.
         examples: how many of them the common figure has.
         heat_size: height and width of the feature map that they are from.
-        corrupt: what is wrong with each image that could not be read.
+        corrupt: the error of each image that could not be read.
     """
 
     layers: list[str]
@@ -155,7 +155,7 @@ def _batches(
     corrupt: list[str],
     warn: Callable[[str], None],
 ) -> Iterator[tuple[list[ImageFile], np.ndarray]]:
-    """The images in batches of one shape; what is wrong with others is put into ``corrupt``."""
+    """The images in batches of one shape; errors of the others go into ``corrupt``."""
     files: list[ImageFile] = []
     batch: list[np.ndarray] = []
     for file in images:

@@ -107,7 +107,7 @@ class PaddleClas:
         if spec and spec.origin and Path(spec.origin).resolve().parent == self.folder:
             return
         if spec is None:
-            # At the end: the root also holds folders named tools, deploy and tests.
+            # At the end: the root also holds directories named tools, deploy and tests.
             sys.path.append(root)
         else:
             sys.path.insert(0, root)
@@ -214,5 +214,5 @@ def _find_spec(package: str) -> ModuleSpec | None:
 
 
 def _is_ppcls(folder: Path) -> bool:
-    """Whether a folder is a ppcls that works at top level (wheels after 2.4.2 do not)."""
+    """Whether a directory is a ppcls that works at top level (wheels after 2.4.2 do not)."""
     return all((folder / part / "__init__.py").is_file() for part in (".", "arch", "utils"))

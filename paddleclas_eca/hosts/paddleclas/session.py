@@ -53,7 +53,7 @@ def apply_changes(ppcls: PaddleClas, without: Collection[str] = ()) -> None:
 
     Args:
         ppcls: the PaddleClas to change.
-        without: names of patches to leave out, which shows what they are for.
+        without: names of patches to leave out, for tests of their symptoms.
     """
     from .compat import needed_patches
     from .engine import hooks

@@ -1,4 +1,4 @@
-"""Feature detection: what the code of the PaddleClas at hand says."""
+"""Feature detection in the source code of the PaddleClas in use."""
 
 from __future__ import annotations
 

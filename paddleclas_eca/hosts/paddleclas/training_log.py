@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import UserError
 from ...visualize.curves import TrainingLog
 
-# What the trainer writes, and what the launcher of several processes does.
+# The log of the trainer, and that of the launcher of several processes.
 _FILES = ("train.log", "workerlog.0")
 
 # PaddleClas writes these numbers with a fixed count of decimals. A number that was cut off with
@@ -61,7 +61,7 @@ def open_training_log(file: Path) -> TrainingLog:
 def read_training_log(lines: Iterable[str]) -> TrainingLog:
     """Read a log of PaddleClas 2.4 to develop; other lines, and incomplete ones, are ignored.
 
-    A run that resumes from a checkpoint or restarts appends to its log: what it trains again
+    A run that resumes from a checkpoint or restarts appends to its log: what it repeats
     replaces what came after that point.
     """
     log = TrainingLog()
@@ -101,7 +101,7 @@ def read_training_log(lines: Iterable[str]) -> TrainingLog:
 
 
 def _forget(log: TrainingLog, epoch: int, done: float) -> None:
-    """Drop what a run that is at ``done`` epochs trains again."""
+    """Drop the values that a run resumed at ``done`` epochs repeats."""
     curves: list[tuple[dict[Any, Any], float]] = [(log.learning_rates, done)]
     curves += [(curve, epoch) for curve in (log.train, log.evaluation, log.averaged)]
     for curve, point in curves:

@@ -16,7 +16,7 @@ class Patch:
     Attributes:
         name: short name, as ``paddleclas-eca doctor`` shows it.
         versions: the versions that need it, in words.
-        symptom: what a user sees without it.
+        symptom: the error or effect that a user sees without it.
         needed: whether the code at hand has the defect.
         install: applies it.
         trainer: whether it concerns the trainer, which some wheels lack.

@@ -67,8 +67,8 @@ def check_data(
     Args:
         ppcls: the PaddleClas that is to train.
         config: a config that the rules have been applied to.
-        built: what was built of it, if anything.
-        keep_lists: leave the lists that were read to the data sets of this process.
+        built: the parts built from it, if any.
+        keep_lists: keep the lists for the data sets of this process.
     """
     outputs: dict[str, list[np.ndarray]] = {}
     for place, dataset in datasets_read(config, "train"):

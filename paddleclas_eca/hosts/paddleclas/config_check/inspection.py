@@ -67,7 +67,7 @@ def check_run(ppcls: PaddleClas, config: Config) -> list[Finding]:
 
 
 def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool) -> list[Finding]:
-    # As it was given: rules remove what is switched off.
+    # Of the original config: rules remove sections that are switched off.
     unknown = list(unknown_keys(config))
     built: list[Built] = []
 

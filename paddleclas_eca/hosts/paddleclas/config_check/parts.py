@@ -29,7 +29,7 @@ class Part:
         name: its name in the config.
         module: module of PaddleClas that defines the name.
         kind: what it is, for messages.
-        settings: what it is built with; None where there are none.
+        settings: its options; None if there are none.
     """
 
     key: str

@@ -31,7 +31,7 @@ from .parts import datasets, datasets_read, entries, loaders_read, network_secti
 from .schema import check_schema
 
 # Takes PaddleClas, the config, which it may change in place, and the mode of the Engine. It may
-# raise as UserError what it cannot continue after.
+# raise a UserError that it cannot continue after.
 Rule = Callable[[PaddleClas, Config, str], Iterator[Finding]]
 
 
@@ -290,7 +290,7 @@ def images_at(ppcls: PaddleClas, path: Path) -> list[str]:
 
 
 def example_image(ppcls: PaddleClas, config: Config) -> tuple[Path, str]:
-    """An image that a config names, and what it is there.
+    """An image that a config names, and where it is named.
 
     It is the first one of ``Infer.infer_imgs``, or of the evaluation's list.
 

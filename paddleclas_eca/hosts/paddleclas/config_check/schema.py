@@ -22,7 +22,7 @@ class Kind:
     """A kind of values.
 
     Attributes:
-        text: what it is, to follow "expected".
+        text: its description, to follow "expected".
         read: the value as PaddleClas needs it; raises ValueError or TypeError for another kind.
     """
 
@@ -239,7 +239,7 @@ def check_schema(config: Config, mode: str) -> Iterator[Finding]:
 
     Args:
         config: a PaddleClas config; changed in place. Values of another kind become None.
-        mode: what is to be done with it; the optimizer matters for ``"train"`` alone.
+        mode: the mode of the Engine; the optimizer matters for ``"train"`` alone.
     """
     settings = config.get("Global")
     for old, new in ALIASES.items():
@@ -259,7 +259,7 @@ def check_schema(config: Config, mode: str) -> Iterator[Finding]:
 
 
 def _places(part: Any, keys: list[str], above: tuple[str, ...]) -> Iterator[tuple[Any, Any, str]]:
-    """(section, key, full name) of what a pattern stands for."""
+    """(section, key, full name) of all matches of a pattern."""
     if isinstance(part, dict):
         entries = list(part.items())
     else:

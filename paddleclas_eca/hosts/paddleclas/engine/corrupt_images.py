@@ -109,7 +109,7 @@ class CorruptImages:
             except UserError:
                 raise
             except Exception:
-                # The cause, instead of what the loader made of it.
+                # The cause, instead of the error that the loader made of it.
                 for tally in tallies:
                     tally.check()
                 raise

@@ -1,4 +1,4 @@
-"""``export_model``: the folder of an exported model, from PaddleClas's Engine."""
+"""``export_model``: the directory of an exported model, from PaddleClas's Engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def export_folder(ppcls: PaddleClas, engine: Any, export: Callable[[], None]) ->
         export: that Engine's own method, which writes the network.
 
     Raises:
-        UserError: the folder cannot be written, the config does not say how to predict, or the
+        UserError: the directory cannot be written, the config does not define prediction, or the
             ONNX file that ``Global.export_onnx`` asks for cannot be made.
     """
     settings = engine.config["Global"]
@@ -108,7 +108,7 @@ def _describe(ppcls: PaddleClas, stage: Path, config: dict, activation: str | No
 
 
 def _transforms(ppcls: PaddleClas, config: dict) -> list[dict[str, Any]]:
-    """The transforms of a config, with what they leave to the version of PaddleClas filled in."""
+    """The transforms of a config, with the defaults of this version of PaddleClas filled in."""
     transforms = inference_transforms(config, ppcls.module("utils.logger").warning)
     operators = ppcls.module("data.preprocess.ops.operators")
     # 2.4 and 2.5 leave it to Pillow.

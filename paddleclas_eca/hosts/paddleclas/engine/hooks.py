@@ -135,7 +135,7 @@ class _Hooks:
     def export(self, original: Any, engine: Any, *args: Any, **kwargs: Any) -> Any:
         """``Engine.export``: writes all that is needed to predict, whole or not at all."""
         if args or kwargs:
-            # Of develop's uniform output, during training: the folder is PaddleClas's.
+            # Of develop's uniform output, during training: the directory is PaddleClas's.
             return original(engine, *args, **kwargs)
         return export_folder(self._ppcls, engine, partial(original, engine))
 
