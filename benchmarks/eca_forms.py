@@ -1,4 +1,4 @@
-"""ECA in other forms of the same mathematics, measured beside ``paddleclas_eca.ECALayer``.
+"""Equivalent forms of ECA, measured beside ``paddleclas_eca.ECALayer``.
 
 The forms are candidates of ``run.py``, such as ``ECA_ResNet50:pool``. They are the steps that led
 to the form of that layer, and those that were dropped; docs/evidence/performance.md has what each
@@ -64,7 +64,7 @@ def _form(squeeze: Callable, convolve: Callable, scale: Callable) -> type[ECALay
 
 
 class _Reproduction(ECALayer):
-    """The operations of the authors' PyTorch code, put into Paddle one by one."""
+    """The operations of the authors' PyTorch code, translated to Paddle one by one."""
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         y = F.adaptive_avg_pool2d(x, 1)

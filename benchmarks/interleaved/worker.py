@@ -262,7 +262,7 @@ class Worker:
         return answer
 
     def _reason(self, line: str) -> str:
-        """Why there is no answer; ``line`` is what came in its place."""
+        """Why there is no answer; ``line`` is the output in its place."""
         if line:
             return f"its command is not a worker: it prints {line.strip()[:80]!r}"
         with contextlib.suppress(OSError):
