@@ -9,7 +9,7 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """A mistake in a file, key or value. The message names it and says how to fix it.
+    """An error in a file, key or value. The message names it and says how to fix it.
 
     The commands print the message without a traceback.
     """

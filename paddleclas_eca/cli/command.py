@@ -13,7 +13,7 @@ class Command(NamedTuple):
         name: what users type.
         help: one line for ``--help``.
         add_arguments: declares the options.
-        run: runs it and returns the exit code; raises UserError for mistakes in the input.
+        run: runs it and returns the exit code; raises UserError for errors in the input.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Safe training that knows no host: checkpoints, signals, watchdog, seeding."""
+"""Fault-tolerant training, independent of any host: checkpoints, signals, watchdog, seeding."""

@@ -61,7 +61,7 @@ class Tally:
         self._share = share
         memory = np.frombuffer(mmap.mmap(-1, 2 * size + 2), dtype=np.bool_)
         self._seen, self._corrupt = memory[:size], memory[size:-2]
-        # Whether any image is corrupt, which every step asks; and whether reading has ended.
+        # Whether any image is corrupt, which every step checks; and whether reading has ended.
         self._any, self._gave_up = memory[-2:-1], memory[-1:]
 
     def saw(self, index: Any) -> None:

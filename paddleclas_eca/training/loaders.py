@@ -16,7 +16,7 @@ class Proxy:
         return len(self._original)
 
     def __getattr__(self, name: str) -> Any:
-        # Copying asks for these before there is an original.
+        # Copying looks these up before the original is set.
         if name.startswith("__") or name == "_original":
             raise AttributeError(name)
         return getattr(self._original, name)

@@ -29,7 +29,7 @@ _GREETING_BYTES = _TOKEN_BYTES + 4
 # follows the last two.
 ALIVE, GOODBYE, FAILED, LOST = b".", b"!", b"x", b"?"
 _LONGEST_REASON = 500
-# A mistake in the config ends all processes alike: each has this long to report its own error.
+# An error in the config ends all processes alike: each has this long to report its own error.
 _TIME_FOR_OWN_ERROR = 1.0
 
 
@@ -194,7 +194,7 @@ class Watchdog:
         while not self._done.is_set():
             self.receive(self.interval)
             now = time.monotonic()
-            # While this process itself was suspended it heard nobody: that is not their silence.
+            # Time in which this process was suspended does not count as silence of the others.
             passed, last = min(now - last, self.interval), now
             self.tick(passed)
 

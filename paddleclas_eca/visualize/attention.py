@@ -143,7 +143,7 @@ def draw_heat_maps(maps: Sequence[HeatMap], path: str | Path, columns: int = 5) 
             cmap=_COLOURS_OF_HEAT,
             alpha=_OPACITY,
             vmin=0,
-            # Each has a scale of its own: gradients of different images have no common one.
+            # A scale per map: gradients of different images are not comparable.
             vmax=shown.heat.max() or 1,
             extent=(0, width, height, 0),
             interpolation="bilinear",

@@ -75,9 +75,9 @@ class GradCAM:
     """Grad-CAM of a network, and the channel weights of its attention layers.
 
     Grad-CAM (Selvaraju et al., ICCV 2017): the channels of a feature map are summed with the
-    mean gradients of the score of a class as factors, and negative values become 0. For
+    mean gradients of the score of a class as factors, and negative values become 0. On
     the last feature map of a network that ends with global pooling and one linear layer, it
-    is CAM (Zhou et al., CVPR 2016) up to a factor, without its negative values.
+    equals CAM (Zhou et al., CVPR 2016) up to a factor, without negative values.
 
     Args:
         network: a classifier; its parameters are frozen.

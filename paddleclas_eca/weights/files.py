@@ -168,7 +168,7 @@ def _write_paddle(state: Mapping[str, np.ndarray], path: Path) -> None:
 
 def _write_torch(state: Mapping[str, np.ndarray], path: Path) -> None:
     torch = _torch()
-    # Through memory: on a full disk torch raises errors of its own.
+    # Through memory: torch raises its own errors on a full disk.
     buffer = io.BytesIO()
     torch.save({name: torch.from_numpy(array) for name, array in state.items()}, buffer)
     path.write_bytes(buffer.getbuffer())

@@ -183,7 +183,7 @@ PADDLE = NamingScheme(
     mark=re.compile(r"blocks\.0\.(conv0|depthwise)\.conv\.weight"),
 )
 
-# The first one whose mark is found counts: timm's networks have the authors' mark as well.
+# The first scheme whose mark is found wins: timm's networks have the authors' mark as well.
 SCHEMES = (PADDLE, TIMM_RESNET_D, AUTHORS_RESNET, AUTHORS_MOBILENET_V2)
 
 

@@ -1,4 +1,4 @@
-"""Find the PaddleClas that this process is to use.
+"""Find the PaddleClas that this process uses.
 
 PaddleClas ships its code as ``ppcls``, and where that is depends on how it was
 obtained:
@@ -55,7 +55,7 @@ class PaddleClas:
         package: import name of its code, ``"ppcls"`` or ``"paddleclas.ppcls"``.
         folder: directory of that package.
         found_by: how it was found, in words.
-        version: version of the wheel; None for a checkout, which does not say.
+        version: version of the wheel; None for a checkout.
     """
 
     package: str

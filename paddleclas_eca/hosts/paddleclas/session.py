@@ -49,7 +49,7 @@ def activate(script: Path | None = None) -> PaddleClas:
 
 
 def apply_changes(ppcls: PaddleClas, without: Collection[str] = ()) -> None:
-    """Apply the patches that ``ppcls`` needs, and the hooks around them, anew.
+    """Reapply the patches that ``ppcls`` needs, and the hooks around them.
 
     Args:
         ppcls: the PaddleClas to change.

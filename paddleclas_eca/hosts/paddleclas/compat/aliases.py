@@ -1,4 +1,4 @@
-"""Names that PaddleClas uses, and NumPy, Python or Paddle removed or never had."""
+"""Names that PaddleClas uses and that NumPy, Python or Paddle lack."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ..locate import PaddleClas
 from ..registry import find_network
 from .findings import Finding, error
 
-# Networks that are made of another one, and the key that has it.
+# Networks that contain another one, and the key of that one.
 INNER_NETWORKS = {"RecModel": "Backbone", "ECA_Backbone": "backbone"}
 
 

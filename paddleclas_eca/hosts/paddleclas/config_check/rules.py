@@ -115,7 +115,7 @@ def _sections(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]
         del metrics[part]
     if not metrics:
         config.pop("Metric", None)
-    # It asks the section for a decay whenever the key is there.
+    # PaddleClas reads the decay of the section whenever the key exists.
     if not isinstance(config.get("EMA"), dict):
         config.pop("EMA", None)
     if mode == "train" and config["Optimizer"]:
@@ -220,7 +220,7 @@ def _class_names(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Findi
 
 
 def check_class_names(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
-    """Whether ``class_id_map_file`` names the classes; its path becomes that of the file."""
+    """Whether ``class_id_map_file`` names the classes; replaces its path by that of the file."""
     given = section(config, "Infer", "PostProcess", "class_id_map_file")
     if not isinstance(given, str) or not given:
         return

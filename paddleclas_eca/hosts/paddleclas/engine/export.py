@@ -87,8 +87,8 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def _describe(ppcls: PaddleClas, stage: Path, config: dict, activation: str | None) -> None:
-    # One image of zeros: what comes out says how many classes there are. Without oneDNN, which
-    # some networks crash on.
+    # The output for an image of zeros shows the number of classes. Without oneDNN, which crashes
+    # on some networks.
     session = open_session(stage, onednn=False)
     shape = config["Global"]["image_shape"]
     output = session.run(np.zeros([1, *shape], "float32")).shape[1:]
@@ -102,7 +102,7 @@ def _describe(ppcls: PaddleClas, stage: Path, config: dict, activation: str | No
         steps=_transforms(ppcls, config),
         postprocess=postprocess(config, output[-1]),
         weights=_weights(config, network),
-        versions={"paddleclas": ppcls.version},  # None of a checkout, which does not say
+        versions={"paddleclas": ppcls.version},  # None for a checkout
         paddlex_model=config["Global"].get("pdx_model_name"),
     )
 

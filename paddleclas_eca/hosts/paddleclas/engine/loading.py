@@ -61,7 +61,7 @@ def pretrained_loader(ppcls: PaddleClas) -> Callable[..., None]:
                     f"pretrained weights: {file}.pdparams does not exist. Check the path in "
                     f"Global.pretrained_model or in the Arch section."
                 )
-        # Losses without parameters come along as None or as layers without set_dict.
+        # Losses without parameters are None or layers without set_dict.
         models = model if isinstance(model, list) else [model]
         recorder = _Recorder([layer for layer in models if hasattr(layer, "set_dict")])
         original(recorder, file, *rest, **kwargs)

@@ -190,7 +190,7 @@ class _LinesOfEpochs(logging.Handler):
 
 
 def _count_images(batch: Any) -> int:
-    """The number of images in a batch of PaddleClas or DALI: ``[N, C, H, W]`` comes first."""
+    """The number of images, ``[N, C, H, W]``, in a batch of PaddleClas or DALI."""
     images = batch[0]["data"] if isinstance(batch[0], dict) else batch[0]
     shape = images.shape() if callable(images.shape) else images.shape
     return int(shape[0])
