@@ -59,7 +59,7 @@ def pickle_of_python_3(batch: Mapping) -> bytes:
 
 
 def write_archive(path: Path, members: Mapping[str, bytes]) -> Path:
-    """A tar.gz file with these members in the folder that the official one has."""
+    """A tar.gz file with these members in the directory that the official one has."""
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for name, content in members.items():
             member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")

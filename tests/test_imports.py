@@ -126,7 +126,7 @@ def test_lists_and_help_load_nothing_heavy(run_python, tmp_path):
     assert json.loads(run_python("-c", LIGHT, cwd=tmp_path).stdout) == []
 
 
-# Every host is unimportable; works in the folder of the test, which has 3.png, mine.pdparams
+# Every host is unimportable; works in the directory of the test, which has 3.png, mine.pdparams
 # and an exported network.
 WITHOUT_HOSTS = """
 import importlib.abc, sys
@@ -175,7 +175,7 @@ np.testing.assert_allclose(*scores, atol=1e-4)
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A folder with weights of a small network."""
+    """A directory with weights of a small network."""
     folder = tmp_path_factory.mktemp("small")
     network = paddleclas_eca.create_model("ECA_MobileNetV2_x0_25", class_num=3)
     paddle.save(network.state_dict(), str(folder / "mine.pdparams"))

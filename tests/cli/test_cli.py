@@ -127,7 +127,7 @@ def test_usage(capsys, words, code):
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory, repository):
     folder = tmp_path_factory.mktemp("wheel")
-    # From a copy: setuptools puts what an earlier build left in the folder into the wheel.
+    # From a copy: setuptools puts what an earlier build left in the directory into the wheel.
     source = folder / "source"
     ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", *OUTPUTS)
     shutil.copytree(repository, source, ignore=ignored)

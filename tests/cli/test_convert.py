@@ -31,7 +31,7 @@ def trained():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, trained):
-    """The working folder, with the network in ``mine.pdparams``."""
+    """The working directory, with the network in ``mine.pdparams``."""
     monkeypatch.chdir(tmp_path)
     paddle.save(trained[0].state_dict(), "mine.pdparams")
     return tmp_path

@@ -50,7 +50,7 @@ def network() -> paddle.nn.Layer:
 
 @pytest.fixture(scope="session")
 def finished_export(tmp_path_factory, network) -> Path:
-    """An exported folder, with an ONNX file where that can be made, which no test may change."""
+    """An exported directory, with an ONNX file where that can be made, which no test may change."""
     folder = tmp_path_factory.mktemp("exported") / "tiny"
     shape = [3, 32, 32]
     spec = paddle.static.InputSpec([None, *shape], "float32", "x")
@@ -76,7 +76,7 @@ def finished_export(tmp_path_factory, network) -> Path:
 
 @pytest.fixture
 def exported(finished_export, tmp_path) -> Path:
-    """The exported folder, which a test may change."""
+    """The exported directory, which a test may change."""
     return shutil.copytree(finished_export, tmp_path / "tiny")
 
 

@@ -1,4 +1,4 @@
-"""The folder of an exported model, as it is written and read."""
+"""The directory of an exported model, as it is written and read."""
 
 from __future__ import annotations
 

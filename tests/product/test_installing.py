@@ -20,7 +20,7 @@ def test_installing_leaves_the_paddle_that_is_there(repository, tmp_path):
     )[1].splitlines()
     assert len(lines) == 2
     clone = tmp_path / "clone"
-    # Without the folders that building leaves in a clone, and without the tools' output.
+    # Without the directories that building leaves in a clone, and without the tools' output.
     for name in ("paddleclas_eca", "ppcls_configs", "requirements"):
         shutil.copytree(repository / name, clone / name)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):

@@ -1,4 +1,4 @@
-"""PaddleX predicts from an exported folder as it is, in an environment without this package."""
+"""PaddleX predicts from an exported directory as it is, in an environment without this package."""
 
 from __future__ import annotations
 

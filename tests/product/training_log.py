@@ -1,4 +1,4 @@
-"""What tests read from PaddleClas's logs and output folders."""
+"""What tests read from PaddleClas's logs and output directories."""
 
 from __future__ import annotations
 

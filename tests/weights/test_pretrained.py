@@ -111,7 +111,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
-    """Downloads are kept in a folder of the test."""
+    """Downloads are kept in a directory of the test."""
     monkeypatch.setattr("paddle.utils.download.WEIGHTS_HOME", str(tmp_path / "cache"))
 
 

@@ -1,4 +1,4 @@
-"""Exported folders are complete and say what the config says, or stay as they were."""
+"""Exported directories are complete and say what the config says, or stay as they were."""
 
 from __future__ import annotations
 

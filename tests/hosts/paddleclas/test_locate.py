@@ -19,7 +19,7 @@ from paddleclas_eca.hosts.paddleclas.locate import (
 
 
 def make_ppcls(root, *, trainer=True, top_level=True):
-    """A made-up ``ppcls`` in ``root``, and its folder."""
+    """A made-up ``ppcls`` in ``root``, and its directory."""
     modules = ["arch/__init__", "arch/backbone/__init__", "utils/__init__"]
     modules += ["arch/backbone/base/__init__", "utils/logger", "utils/save_load"]
     modules += ["__init__"] if top_level else []
@@ -49,7 +49,7 @@ def make_wheel(site, **settings):
 
 @pytest.fixture
 def bare(monkeypatch, tmp_path):
-    """No PaddleClas anywhere; yields a folder that Python imports from."""
+    """No PaddleClas anywhere; yields a directory that Python imports from."""
 
     def imported():
         return [name for name in sys.modules if name.split(".")[0] in ("ppcls", "paddleclas")]
@@ -104,7 +104,7 @@ def test_order_of_places(bare, tmp_path, monkeypatch):
 
 
 def test_a_wheel_on_the_path_has_its_version(bare):
-    """As after ``import paddleclas``, which puts its folder on the path."""
+    """As after ``import paddleclas``, which puts its directory on the path."""
     wheel = make_wheel(bare)
     sys.path.append(str(wheel.parent))
     assert find_paddleclas() == PaddleClas("ppcls", wheel, "importable as ppcls", "9.9")

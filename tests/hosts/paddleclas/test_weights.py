@@ -27,7 +27,7 @@ def saved(tiny, tmp_path):
 
 @pytest.fixture
 def url(monkeypatch, tmp_path, ppcls, saved):
-    """Address of net.pdparams on a server on this machine; downloads stay in the test's folder."""
+    """Address of net.pdparams on a local server; downloads stay in the test's directory."""
     cache = str(tmp_path / "cache")
     monkeypatch.setattr("paddle.utils.download.WEIGHTS_HOME", cache)
     monkeypatch.setattr(ppcls.module("utils.download"), "WEIGHTS_HOME", cache)
