@@ -101,6 +101,14 @@ def new_figure(
         return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def as_label(text: str) -> str:
+    """Text that Matplotlib shows as it is.
+
+    It takes what stands between dollars for a formula, and hides labels that begin with "_".
+    """
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
 def save(figure: Figure, path: str | Path, few_colours: bool = False) -> list[Path]:
     """Write a figure as PNG and SVG.
 
