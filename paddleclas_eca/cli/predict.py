@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import io
 import json
 import os
 import sys
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     _Rows = Iterator[tuple[str, Prediction]]
 
 _DIGITS = 6
-# Names of files may be no text, and terminals may know no Chinese; JSON takes these escapes.
-_UNENCODABLE = "backslashreplace"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 yield image, result
 
     def write(draft: Path) -> None:
-        with open(draft, "w", encoding="utf-8", errors=_UNENCODABLE, newline="") as file:
+        with open(draft, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             _WRITERS[args.format](file, readable())
 
     if args.output:
@@ -115,8 +112,6 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _standard_output() -> Iterator[TextIO]:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=_UNENCODABLE)
     try:
         yield sys.stdout
         sys.stdout.flush()
