@@ -75,7 +75,7 @@ def draw_curves(runs: Sequence[Run], path: str | Path) -> list[Path]:
     Raises:
         UserError: they cannot be written.
     """
-    return save(curves_figure(runs), path, few_colours=True)
+    return save(curves_figure(runs), path)
 
 
 def run_names(files: Sequence[Path]) -> list[str]:
@@ -190,10 +190,5 @@ def _add_legend(figure: Figure, runs: Sequence[Run]) -> None:
             labels.append(label)
     columns = max(1, min(len(labels), _WIDTH // (max(map(len, labels)) + 7)))
     figure.legend(
-        lines,
-        labels,
-        loc="outside lower center",
-        ncols=columns,
-        handlelength=2.8,
-        frameon=False,
+        lines, labels, loc="outside lower center", ncols=columns, handlelength=2.8, frameon=False
     )
