@@ -166,8 +166,5 @@ _WRITERS: dict[str, Callable[[TextIO, _Rows], None]] = {
     "csv": _write_csv,
 }
 COMMAND = Command(
-    "predict",
-    "predict the classes of images with an exported model",
-    add_arguments,
-    run,
+    "predict", "predict the classes of images with an exported model", add_arguments, run
 )
