@@ -8,9 +8,9 @@ Paddle nor PaddleClas; both are imported on first use.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .lazy import import_lazily
+from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from .hosts.paddleclas.locate import PaddleClas
@@ -26,6 +26,7 @@ _LAZY = {
 }
 
 __all__ = ["__version__", "register", *_LAZY]
+__getattr__ = lazy_attributes(__name__, _LAZY)
 
 
 def register(script: Path | None = None) -> PaddleClas:
@@ -46,10 +47,6 @@ def register(script: Path | None = None) -> PaddleClas:
     from .hosts.paddleclas import register
 
     return register(script)
-
-
-def __getattr__(name: str) -> Any:
-    return import_lazily(__name__, _LAZY, name)
 
 
 def __dir__() -> list[str]:

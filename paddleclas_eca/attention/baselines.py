@@ -2,6 +2,8 @@
 
 Each scales a feature map by one weight per channel, ``x * sigmoid(f(y))``, where ``y`` is the mean
 of ``x`` over H and W; they differ in the map ``f`` from channels to channels.
+The arguments ``channels``, ``data_format`` and ``lr_mult``, the shapes and the errors are those of
+:class:`~paddleclas_eca.attention.ECALayer`.
 """
 
 from __future__ import annotations
@@ -28,24 +30,11 @@ class SELayer(ChannelAttention):
     ``2 C^2 / reduction`` parameters.
 
     Args:
-        channels: number of channels C of the input.
         reduction: the hidden layer has C / reduction units, truncated and at least 1.
-        data_format: ``"NCHW"`` or ``"NHWC"``.
-        lr_mult: factor on the optimizer's learning rate.
-
-    Shape:
-        input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.
-
-    Raises:
-        UserError: (a ValueError) an argument is out of range.
     """
 
     def __init__(
-        self,
-        channels: int,
-        reduction: int = 16,
-        data_format: str = "NCHW",
-        lr_mult: float = 1.0,
+        self, channels: int, reduction: int = 16, data_format: str = "NCHW", lr_mult: float = 1.0
     ) -> None:
         super().__init__(channels, data_format)
         check_positive_int("reduction", reduction)
@@ -100,24 +89,11 @@ class SEGC(ChannelAttention):
     SE-GC1 has 16 groups, SE-GC2 C/16 and SE-GC3 C/8.
 
     Args:
-        channels: number of channels C of the input.
         groups: number of groups, a divisor of C; or ``"C/n"`` for groups of n channels.
-        data_format: ``"NCHW"`` or ``"NHWC"``.
-        lr_mult: factor on the optimizer's learning rate.
-
-    Shape:
-        input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.
-
-    Raises:
-        UserError: (a ValueError) an argument is out of range.
     """
 
     def __init__(
-        self,
-        channels: int,
-        groups: int | str = 16,
-        data_format: str = "NCHW",
-        lr_mult: float = 1.0,
+        self, channels: int, groups: int | str = 16, data_format: str = "NCHW", lr_mult: float = 1.0
     ) -> None:
         super().__init__(channels, data_format)
         count = self._count(groups, channels)
@@ -153,17 +129,8 @@ class ECANS(ChannelAttention):
     """ECA-NS (Table 2): like ECA, but each channel has k weights of its own. k C parameters.
 
     Args:
-        channels: number of channels C of the input.
         k_size: an odd int, or ``"adaptive"`` for the paper's rule (Eq. 12).
-        data_format: ``"NCHW"`` or ``"NHWC"``.
-        lr_mult: factor on the optimizer's learning rate.
         padding_mode: ``"zeros"``, or ``"circular"`` to wrap around at the first and last channel.
-
-    Shape:
-        input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.
-
-    Raises:
-        UserError: (a ValueError) an argument is out of range.
     """
 
     def __init__(

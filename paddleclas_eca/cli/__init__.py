@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 after an error in the input, which is printed.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names may be no text, and terminals may know no Chinese; JSON takes these escapes.
+        sys.stdout.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
         prog="paddleclas-eca", description="ECA-Net models in PaddleClas."

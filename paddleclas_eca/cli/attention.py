@@ -131,7 +131,7 @@ def _class_id(given: str | None, names: dict[int, str]) -> int | None:
     if given is None:
         return None
     number = next((number for number, name in names.items() if name == given), None)
-    if number is None and not given.isdigit():
+    if number is None and not (given.isascii() and given.isdigit()):
         raise UserError(
             f"--class {given}: it is neither a number nor a name of "
             f"Infer.PostProcess.class_id_map_file"

@@ -77,10 +77,7 @@ def _devices() -> list[str]:
     import paddle
 
     gpus = paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
-    return [
-        "cpu",
-        *(f"gpu:{i} ({paddle.device.cuda.get_device_name(i)})" for i in range(gpus)),
-    ]
+    return ["cpu", *(f"gpu:{i} ({paddle.device.cuda.get_device_name(i)})" for i in range(gpus))]
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import io
 import json
 import os
 import sys
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     _Rows = Iterator[tuple[str, Prediction]]
 
 _DIGITS = 6
-# File names may not be valid text, and terminals may lack Chinese; these escapes are valid JSON.
-_UNENCODABLE = "backslashreplace"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 yield image, result
 
     def write(draft: Path) -> None:
-        with open(draft, "w", encoding="utf-8", errors=_UNENCODABLE, newline="") as file:
+        with open(draft, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             _WRITERS[args.format](file, readable())
 
     if args.output:
@@ -115,8 +112,6 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _standard_output() -> Iterator[TextIO]:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=_UNENCODABLE)
     try:
         yield sys.stdout
         sys.stdout.flush()
@@ -171,8 +166,5 @@ _WRITERS: dict[str, Callable[[TextIO, _Rows], None]] = {
     "csv": _write_csv,
 }
 COMMAND = Command(
-    "predict",
-    "predict the classes of images with an exported model",
-    add_arguments,
-    run,
+    "predict", "predict the classes of images with an exported model", add_arguments, run
 )

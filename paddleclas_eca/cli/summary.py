@@ -75,12 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def table(summaries: list[ModelSummary], markdown: bool) -> str:
-    """The summaries as a table, one line each, in the order given.
-
-    Args:
-        summaries: the figures of the models.
-        markdown: as Markdown instead of with borders for the terminal.
-    """
+    """The summaries as a table, one line each, in the order given."""
     from prettytable import PrettyTable, TableStyle
 
     drawn = PrettyTable(_COLUMNS)

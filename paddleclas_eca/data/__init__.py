@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..lazy import import_lazily
+from ..lazy import lazy_attributes
 
 _LAZY = {
     "PreparedDataset": ".prepared",
@@ -14,7 +12,4 @@ _LAZY = {
     "prepare_imagenet": ".imagenet",
 }
 __all__ = [*_LAZY]
-
-
-def __getattr__(name: str) -> Any:
-    return import_lazily(__name__, _LAZY, name)
+__getattr__ = lazy_attributes(__name__, _LAZY)

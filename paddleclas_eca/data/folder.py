@@ -98,7 +98,7 @@ def prepare_folder(
     output = output or root
     example = lines["val"][0].rpartition(" ")[0]
     config = _config(root, output, model, len(classes), example)
-    files = {**label_names(classes), f"{model}.yaml": config.encode("utf-8")}
+    files = {**label_names(classes), f"{model}.yaml": config}
     # Files of the previous run are not counted as ignored.
     ours = {f"{split}_list.txt" for split in SPLITS}.union(files).intersection(top.others)
     prepared = write_dataset(
@@ -155,7 +155,7 @@ def _draw(root: Path, classes: _Images, val_share: float, seed: int) -> dict[str
     return splits
 
 
-def _config(root: Path, output: Path, model: str, classes: int, example: str) -> str:
+def _config(root: Path, output: Path, model: str, classes: int, example: str) -> bytes:
     """The template, changed for these images; its comments stay."""
     from ruamel.yaml import YAML
 
@@ -182,7 +182,12 @@ def _config(root: Path, output: Path, model: str, classes: int, example: str) ->
     )
     written = io.StringIO()
     yaml.dump(config, written)
-    return written.getvalue()
+    try:
+        return written.getvalue().encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{root}, {output} or {example} is not UTF-8 text, as a config must be. Rename it"
+        ) from error
 
 
 def _limit_topk(config: Any, classes: int) -> None:

@@ -36,11 +36,7 @@ class _Split(NamedTuple):
 
 
 def prepare_imagenet(
-    root: Path,
-    *,
-    output: Path | None = None,
-    devkit: Path | None = None,
-    overwrite: bool = False,
+    root: Path, *, output: Path | None = None, devkit: Path | None = None, overwrite: bool = False
 ) -> PreparedDataset:
     """Write PaddleClas's label lists for an ILSVRC2012 directory.
 

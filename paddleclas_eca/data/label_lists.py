@@ -14,12 +14,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..errors import UserError
+from ..errors import UserError, excerpt
+from ..files import read_file
 
 # The data sets whose lists have lines of a name and a label, and their delimiters.
 PLAIN_LISTS = {"ImageNetDataset": None, "MultiScaleDataset": None, "ICartoonDataset": "\t"}
 # How many lines or files a message names.
 NAMED = 3
+# ImageNet-21k's list has less than 1 GiB.
+_LIMIT = 2**32
 
 
 class Line(NamedTuple):
@@ -59,11 +62,8 @@ def read_lines(path: str) -> list[Line]:
 
 
 def _read_text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            return file.read()
-    except OSError as error:
-        raise UserError(f"the label list {path} cannot be read: {error.strerror}") from error
+    content = read_file(path, "a label list", _LIMIT).decode("utf-8-sig", "surrogateescape")
+    return content.replace("\r\n", "\n").replace("\r", "\n") if "\r" in content else content
 
 
 def _lines(path: str, content: str) -> list[Line]:
@@ -324,8 +324,8 @@ def _split(
 
 def named(lines: Sequence[Line]) -> str:
     """The first few of some lines, for a message, and how many more there are."""
-    shown = ", ".join(f"line {line.number} {_shown(line.text)}" for line in lines[:NAMED])
-    return shown + (f" and {len(lines) - NAMED:,} more" if len(lines) > NAMED else "")
+    shown = [f"line {line.number} {_shown(line.text)}" for line in lines[:NAMED]]
+    return excerpt([*shown, *lines[NAMED:]], NAMED)
 
 
 def _shown(text: Any) -> str:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..lazy import import_lazily
+from ..lazy import lazy_attributes
 
 _LAZY = {"Prediction": ".predictor", "Predictor": ".predictor"}
 __all__ = list(_LAZY)
-
-
-def __getattr__(name: str) -> Any:
-    return import_lazily(__name__, _LAZY, name)
+__getattr__ = lazy_attributes(__name__, _LAZY)

@@ -187,10 +187,7 @@ def write_descriptions(
     }
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
     write_files(
-        {
-            folder / DESCRIPTION: text,
-            folder / METADATA: json.dumps(metadata, indent=1) + "\n",
-        }
+        {folder / DESCRIPTION: text, folder / METADATA: json.dumps(metadata, indent=1) + "\n"}
     )
 
 

@@ -44,7 +44,11 @@ def convert_to_onnx(folder: Path) -> None:
         # Its default installs a package with pip while it runs.
         "optimize_tool": "None",
     }
-    code = "import json, sys, paddle2onnx; paddle2onnx.export(**json.loads(sys.argv[1]))"
+    # Not the working directory, which `python -c` would import the user's json.py from.
+    code = (
+        "import sys; sys.path[:] = filter(None, sys.path); import json, paddle2onnx; "
+        "paddle2onnx.export(**json.loads(sys.argv[1]))"
+    )
     finished = subprocess.run(
         [sys.executable, "-c", code, json.dumps(options)],
         stdout=subprocess.PIPE,

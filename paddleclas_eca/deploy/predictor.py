@@ -115,6 +115,8 @@ class Predictor:
         Raises:
             UserError: one of them cannot be read; :meth:`stream` continues after such an image.
         """
+        if isinstance(images, (str, os.PathLike)):
+            raise UserError(f"predict takes a list of images: predict([{os.fspath(images)!r}])")
         images = list(images)
         predictions = []
         for _, result in self.stream(images, batch_size=max(1, len(images)), topk=topk):

@@ -62,6 +62,11 @@ class Preprocess:
             UserError: the file cannot be read as an image, or does not suit the steps.
         """
         is_array = isinstance(image, np.ndarray)
+        if not is_array and not isinstance(image, (str, os.PathLike)):
+            raise UserError(
+                f"an image must be a path or an array [H, W, 3], got {type(image).__name__}; "
+                f"numpy.asarray(image) makes an array of an image of Pillow"
+            )
         name = f"an array {list(image.shape)}" if is_array else image
         value = self._as_decoded(image) if is_array else self._decoded(image)
         for step in self._steps:

@@ -11,9 +11,7 @@ Paddle is imported with the first network that is built, not with the list of mo
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..lazy import import_lazily
+from ..lazy import lazy_attributes
 from .catalog import *  # noqa: F403
 from .catalog import MODELS, NamedModel, check_model, list_models
 
@@ -25,7 +23,4 @@ _LAZY = {
     "summarize": ".summary",
 }
 __all__ = ["MODELS", "NamedModel", "check_model", "list_models", *MODELS, *_LAZY]
-
-
-def __getattr__(name: str) -> Any:
-    return import_lazily(__name__, _LAZY, name)
+__getattr__ = lazy_attributes(__name__, _LAZY)

@@ -16,13 +16,7 @@ from paddle.nn.initializer import Normal
 
 from ..attention import AttentionSpec, KernelSize, MakeAttention, attention_maker
 from ..errors import check_positive_int
-from .layers import (
-    ConvBN,
-    ImageClassifier,
-    StageOptions,
-    check_factor,
-    per_stage,
-)
+from .layers import ConvBN, ImageClassifier, StageOptions, check_factor, per_stage
 
 _STEM_CHANNELS = 32
 _LAST_CHANNELS = 1280

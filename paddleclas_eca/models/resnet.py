@@ -22,13 +22,7 @@ from paddle.nn.initializer import Uniform
 
 from ..attention import AttentionSpec, KernelSize, MakeAttention, attention_maker
 from ..errors import check_option, check_positive_int
-from .layers import (
-    ConvBN,
-    ImageClassifier,
-    StageOptions,
-    check_factor,
-    per_stage,
-)
+from .layers import ConvBN, ImageClassifier, StageOptions, check_factor, per_stage
 
 _WIDTHS = (64, 128, 256, 512)
 # Output channels and kernel size of the convolutions of the stem.

@@ -253,9 +253,9 @@ def _move_in(ready: Path) -> None:
 
 def _files_of(manifest: Path) -> set[str]:
     try:
-        names = json.loads(manifest.read_bytes())["files"]
+        names = json.loads(read_file(manifest, "manifest", _LARGEST_MANIFEST))["files"]
         return {name for name in names if _stays_inside(name)}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return set()
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..files import write_files
-from .style import PALETTE, new_figure, save
+from .style import PALETTE, as_label, new_figure, save
 
 # The most lines that readers can distinguish; those after the colours are dashed.
 MOST_LINES = 10
@@ -71,7 +71,7 @@ def draw_channel_weights(
         panel.set_xlim(0, max(1, channels - 1))
         panel.set_ylabel("weight")
     panel.set_xlabel("channel")
-    labels = [f"{name} ({counts[name]})" for name in classes]
+    labels = [as_label(f"{name} ({counts[name]})") for name in classes]
     figure.legend(
         panel.get_lines(), labels, title=legend, loc="outside lower center", ncols=5, frameon=False
     )
@@ -137,7 +137,7 @@ def draw_heat_maps(maps: Sequence[HeatMap], path: str | Path, columns: int = 5) 
         height, width = shown.image.shape[:2]
         for panel in (axes[row, column], axes[row + 1, column]):
             panel.imshow(shown.image, extent=(0, width, height, 0), interpolation="nearest")
-        axes[row, column].set_title(shown.title, fontsize=9)
+        axes[row, column].set_title(as_label(shown.title), fontsize=9)
         axes[row + 1, column].imshow(
             shown.heat,
             cmap=_COLOURS_OF_HEAT,

@@ -120,7 +120,8 @@ def write_attention_report(
             for last in sorted(examples)[_EXAMPLES:]:
                 del examples[last]
             written += 1
-            name = f"{written:05d}_{Path(file.path).stem}.png"
+            # A file name has at most 255 bytes.
+            name = f"{written:05d}_{Path(file.path).stem[:50]}.png"
             draw_heat_maps([heat_map], folder / "heat_maps" / name)
     if not means.counts:
         raise UserError(f"none of the {len(images)} images could be read: {corrupt[0]}")

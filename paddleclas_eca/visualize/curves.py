@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .style import PALETTE, new_figure, save
+from .style import PALETTE, as_label, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +75,7 @@ def draw_curves(runs: Sequence[Run], path: str | Path) -> list[Path]:
     Raises:
         UserError: they cannot be written.
     """
-    return save(curves_figure(runs), path, few_colours=True)
+    return save(curves_figure(runs), path)
 
 
 def run_names(files: Sequence[Path]) -> list[str]:
@@ -183,19 +183,12 @@ def _add_legend(figure: Figure, runs: Sequence[Run]) -> None:
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], color=colour, linewidth=3) for colour in PALETTE[: len(runs)]]
-    # Matplotlib takes text between dollars as formulas, and hides labels that start with "_".
-    labels = [textwrap.fill(run.name, _WIDTH).replace("$", r"\$") for run in runs]
-    labels = [f" {label}" if label.startswith("_") else label for label in labels]
+    labels = [as_label(textwrap.fill(run.name, _WIDTH)) for run in runs]
     for kind, (label, dashes) in _KINDS.items():
         if any(getattr(run.log, kind) for run in runs):
             lines.append(Line2D([], [], color="#555555", linestyle=dashes))
             labels.append(label)
     columns = max(1, min(len(labels), _WIDTH // (max(map(len, labels)) + 7)))
     figure.legend(
-        lines,
-        labels,
-        loc="outside lower center",
-        ncols=columns,
-        handlelength=2.8,
-        frameon=False,
+        lines, labels, loc="outside lower center", ncols=columns, handlelength=2.8, frameon=False
     )

@@ -7,7 +7,6 @@ reference.
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -76,10 +75,7 @@ def _fonts() -> list[str]:
 
 
 def new_figure(
-    rows: int = 1,
-    columns: int = 1,
-    size: tuple[float, float] = (8.0, 3.0),
-    **options: Any,
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = (8.0, 3.0), **options: Any
 ) -> tuple[Figure, Any]:
     """A figure with a grid of axes, in the common style.
 
@@ -101,14 +97,21 @@ def new_figure(
         return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def save(figure: Figure, path: str | Path, few_colours: bool = False) -> list[Path]:
+def as_label(text: str) -> str:
+    """Text that Matplotlib shows as it is.
+
+    It takes what stands between dollars for a formula, and hides labels that begin with "_".
+    """
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
+def save(figure: Figure, path: str | Path) -> list[Path]:
     """Write a figure as PNG and SVG.
 
     Args:
         figure: a figure of :func:`new_figure`.
         path: a file; the suffix ``.png`` or ``.svg`` selects one format, without it both are
             written. Missing directories are created.
-        few_colours: whether 256 colours are enough, as for lines; the PNG is a third as large.
 
     Returns:
         The files that were written.
@@ -119,23 +122,10 @@ def save(figure: Figure, path: str | Path, few_colours: bool = False) -> list[Pa
     path = Path(path)
     one = path.suffix.lower() in FORMATS
     files = [path] if one else [path.with_name(path.name + suffix) for suffix in FORMATS]
-    with _styled():
-        write_files({file: partial(_draw, figure, few_colours) for file in files})
-    return files
-
-
-def _draw(figure: Figure, few_colours: bool, file: Path) -> None:
     # Without date and software, the same figure gives the same file.
-    if file.suffix.lower() == ".svg":
-        figure.savefig(file, metadata={"Date": None})
-        return
-    if not few_colours:
-        figure.savefig(file, metadata={"Software": None})
-        return
-    from PIL import Image
-
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
-    with Image.open(drawn) as image:
-        indexed = image.convert("RGB").quantize(256)
-    indexed.save(file, format="png", optimize=True, dpi=(DPI, DPI))
+    metadata = {".png": {"Software": None}, ".svg": {"Date": None}}
+    with _styled():
+        write_files(
+            {f: partial(figure.savefig, metadata=metadata[f.suffix.lower()]) for f in files}
+        )
+    return files

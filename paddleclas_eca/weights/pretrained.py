@@ -23,7 +23,9 @@ INSTEAD = (
 )
 
 
-def create_model(name: str, pretrained: bool | str = False, **options: Any) -> ImageClassifier:
+def create_model(
+    name: str, pretrained: bool | str | os.PathLike[str] = False, **options: Any
+) -> ImageClassifier:
     """Build a model by name.
 
     Args:
@@ -58,14 +60,14 @@ def check_pretrained(name: str, pretrained: Any, instead: str) -> None:
     """
     if pretrained is True:
         raise UserError(f"{name}: there are no published Paddle weights of it. {instead}")
-    if not isinstance(pretrained, (bool, str, type(None))):
+    if not isinstance(pretrained, (bool, str, os.PathLike, type(None))):
         raise UserError(f"{name}: pretrained must be false or a path, got {pretrained!r}")
 
 
 def load_pretrained(
     name: str,
     model: nn.Layer,
-    pretrained: bool | str | None,
+    pretrained: bool | str | os.PathLike[str] | None,
     warn: Callable[[str], None] = logging.getLogger(__name__).warning,
 ) -> None:
     """Load the weights, if any are given, as far as they fit.
@@ -80,7 +82,7 @@ def load_pretrained(
         UserError: they cannot be loaded, or nothing in them fits.
     """
     if pretrained:
-        report = load_weights(model, pretrained)
+        report = load_weights(model, os.fspath(pretrained))
         if not report.complete:
             warn(f"{name}: weights {pretrained}: {report}")
 
@@ -104,6 +106,8 @@ def load_weights(model: nn.Layer, path: str) -> LoadReport:
 
 def fill(layers: list[nn.Layer], state: dict[str, Any]) -> LoadReport:
     """Load what fits of ``state`` into the layers, and report it."""
+    # Older Paddle adds a table of names, which is not a tensor.
+    state = {name: value for name, value in state.items() if hasattr(value, "shape")}
     with warnings.catch_warnings():
         # The report says so in one line, not in one per tensor.
         warnings.filterwarnings("ignore", message="Skip loading")

@@ -43,8 +43,7 @@ class LoadReport:
                     report.reshaped.append((name, *shapes))
                 else:
                     report.matched.append(name)
-        # Older Paddle adds a table of names, which is not a tensor.
-        report.unexpected = [n for n in state if n not in known and hasattr(state[n], "shape")]
+        report.unexpected = [name for name in state if name not in known]
         return report
 
     @property

@@ -27,18 +27,13 @@ MAX_BYTES = 20 * 2**30
 _PARTS = "UnpackBigParamInfor@@"
 
 
-def load_arrays(file: _FilePath) -> Any:
-    """Read a file of ``paddle.save``: containers with NumPy arrays for the tensors.
+def arrays_in(content: bytes, file: _FilePath) -> Any:
+    """The content of a file of ``paddle.save``: containers with NumPy arrays for the tensors.
 
     Raises:
-        UserError: the file is not a regular file, is not such a pickle, is truncated, or refers
-            to anything that arrays do not need; no code of it has run.
+        UserError: it is not such a pickle, is truncated, or refers to anything that arrays do not
+            need; no code of it has run.
     """
-    return arrays_in(read_file(file, "weights", MAX_BYTES), file)
-
-
-def arrays_in(content: bytes, file: _FilePath) -> Any:
-    """Like :func:`load_arrays`, for the content of a file."""
     try:
         return _joined(unpickle(content))
     except Exception as error:
@@ -49,7 +44,7 @@ def load(file: _FilePath, **options: Any) -> Any:
     """Like ``paddle.load`` for files of ``paddle.save``, but refuses what could run code.
 
     Raises:
-        UserError: as :func:`load_arrays`.
+        UserError: as :func:`arrays_in`, or the file cannot be read.
     """
     import paddle
 

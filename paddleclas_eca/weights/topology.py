@@ -104,17 +104,15 @@ def topology_of_state(state: Mapping[str, Any], scheme: NamingScheme) -> Topolog
         block = re.match(r"layer(\d+)\.(\d+)\.", name)
         if block:
             blocks.setdefault(int(block[1]), set()).add(int(block[2]))
-    second = state.get("layer1.0.conv2.weight")
+    shapes = {name: tuple(array.shape) for name, array in state.items()}
+    outputs, inputs = (*shapes.get("layer1.0.conv2.weight", ()), 1, 1)[:2]
     convolutions = sum(f"layer1.0.conv{i}.weight" in state for i in (1, 2, 3))
     return Topology(
-        stem=tuple(state[name].shape[0] for name in stem_layers if name in state),
+        stem=tuple(n for name in stem_layers for n in shapes.get(name, ())[:1]),
         depths=tuple(len(blocks[stage]) for stage in sorted(blocks)),
         convolutions=convolutions,
-        grouped=convolutions == 3
-        and second is not None
-        and second.shape[0] != second.shape[1]
         # A pruned network also has other widths, but not by a factor of four.
-        and second.shape[0] >= 4 * second.shape[1],
+        grouped=convolutions == 3 and outputs >= 4 * inputs,
     )
 
 

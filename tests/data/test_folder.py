@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 
 import pytest
@@ -136,6 +138,14 @@ def test_mistakes_are_named_and_nothing_is_written(tmp_path, counts, options, na
     with pytest.raises(UserError, match=names):
         prepare_folder(tmp_path, **options)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_directory_whose_name_is_no_text(tmp_path):
+    root = tmp_path / os.fsdecode(b"\xff")
+    make(root, COUNTS)
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        prepare_folder(root)
 
 
 def test_a_directory_that_is_missing(tmp_path):

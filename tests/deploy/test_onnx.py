@@ -45,6 +45,14 @@ def test_an_onnx_file_that_differs_is_refused(needs_onnx, finished_export, monke
         compare_onnx(finished_export, image, "noise")
 
 
+def test_modules_in_the_working_directory_are_not_imported(needs_onnx, exported, monkeypatch):
+    (exported / "inference.onnx").unlink()
+    (exported / "json.py").write_text("raise SystemExit('a file of the user')")
+    monkeypatch.chdir(exported)
+    convert_to_onnx(exported)
+    assert (exported / "inference.onnx").is_file()
+
+
 @pytest.mark.slow
 def test_a_conversion_that_fails_is_reported(needs_onnx, exported):
     (exported / "inference.onnx").unlink()

@@ -33,6 +33,22 @@ def test_files_and_arrays_give_the_same(predictor, pictures):
     assert predictor.predict([]) == []
 
 
+@pytest.mark.parametrize(
+    ("images", "named"),
+    [
+        ("photo.jpg", r"\['photo.jpg'\]"),
+        ([None], "NoneType"),
+        ([np.zeros((0, 5, 3), np.uint8)], r"\[0, 5, 3\]"),
+        ([np.zeros((8, 8), np.uint8)], r"\[8, 8\]"),
+        ([np.zeros((8, 8, 3), bool)], "ResizeImage"),
+        (["nul\0.png"], "nul"),
+    ],
+)
+def test_what_is_no_image_is_named(predictor, images, named):
+    with pytest.raises(UserError, match=named):
+        predictor.predict(images)
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 10])
 def test_results_come_in_order_whatever_the_batch(predictor, pictures, batch_size, tmp_path):
     corrupt = tmp_path / "corrupt.png"

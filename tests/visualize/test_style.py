@@ -23,6 +23,14 @@ def families(monkeypatch):
     return draw
 
 
+@pytest.mark.parametrize("text", ["_other", "$x_$", "a$\\b$"])
+def test_labels_are_shown_as_they_are(text, tmp_path):
+    figure, axes = style.new_figure()
+    axes[0, 0].plot([0, 1])
+    figure.legend(axes[0, 0].get_lines(), [style.as_label(text)])
+    assert f">{text}<" in style.save(figure, tmp_path / "x.svg")[0].read_text().replace("> _", ">_")
+
+
 @pytest.mark.parametrize("name", ["SimHei", "Noto Sans CJK SC"])
 def test_chinese_letters_have_a_font_if_one_is_installed(families, name):
     assert families("DejaVu Sans", "Arial") == ["DejaVu Sans"]

@@ -196,6 +196,12 @@ def test_checkpoints_for_no_such_model(states, state, model, expected):
         convert(in_pytorch(states(state), state), model)
 
 
+def test_scalars_in_place_of_weights_fit_nothing():
+    state = {f"layer1.0.conv{i}.weight": np.float32(1) for i in (1, 2, 3)}
+    state.update({"conv1.weight": np.float32(1), "bn1.bias": np.zeros(64, "float32")})
+    assert not convert(state, "ECA_ResNet50").fits
+
+
 def test_checkpoints_of_unknown_names():
     with pytest.raises(UserError, match="encoder.0, encoder.1"):
         convert({f"encoder.{i}": np.zeros(1) for i in range(9)}, "ECA_ResNet18")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import threading
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -127,6 +128,11 @@ def test_an_address_that_does_not_answer(net, server, cache, monkeypatch):
         load_weights(net, f"{server}/none.pdparams")
 
 
+def test_values_that_are_no_tensors_are_left_out(net, saved):
+    report = load_weights(net, saved(lambda state: {**state, "fc.weight": 3})[0])
+    assert report.missing == ["fc.weight"] and not report.unexpected
+
+
 @pytest.mark.parametrize("suffix", ["", ".pdparams"])
 def test_create_model_starts_from_a_file(tmp_path, caplog, suffix):
     name, path = "ECA_MobileNetV2_x0_25", str(tmp_path / "weights")
@@ -136,7 +142,7 @@ def test_create_model_starts_from_a_file(tmp_path, caplog, suffix):
     for key, tensor in model.state_dict().items():
         np.testing.assert_array_equal(other.state_dict()[key].numpy(), tensor.numpy())
     assert not caplog.messages
-    other = create_model(name, class_num=7, pretrained=path + suffix)
+    other = create_model(name, class_num=7, pretrained=Path(path + suffix))
     key = "blocks.7.attention.conv.weight"
     np.testing.assert_array_equal(other.state_dict()[key].numpy(), model.state_dict()[key].numpy())
     assert "fc.weight [1280, 5] -> [1280, 7]" in caplog.text

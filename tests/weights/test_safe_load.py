@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -14,7 +15,11 @@ import pytest
 from hostile import Call
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.weights.safe_load import load, load_arrays
+from paddleclas_eca.weights.safe_load import arrays_in, load
+
+
+def load_arrays(file):
+    return arrays_in(Path(file).read_bytes(), file)
 
 
 class Nested:
@@ -162,9 +167,8 @@ def test_truncated_files(tmp_path):
 def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "nowhere", tmp_path, tmp_path / "pipe", "/dev/zero"):
-        for read in (load, load_arrays):
-            with pytest.raises(UserError, match=re.escape(f"{path} cannot be read")):
-                read(path)
+        with pytest.raises(UserError, match=re.escape(f"{path} cannot be read")):
+            load(path)
 
 
 def array_pickle(shape: bytes, code: bytes, state: bytes = b"") -> bytes:

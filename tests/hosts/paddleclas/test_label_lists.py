@@ -127,10 +127,13 @@ def test_missing_label_with_a_delimiter_of_its_own(dataset):
 
 
 def test_a_missing_list(dataset, tmp_path):
-    with pytest.raises(UserError, match="list .*no.txt cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"no\.txt cannot be read: No such file"):
         read_list(str(tmp_path / "no.txt"))
-    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+    with pytest.raises(UserError, match="a label list: it is a directory"):
         read_list(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="a label list: it is not a regular file"):
+        read_list(str(tmp_path / "pipe"))
 
 
 def test_nothing_in_a_list_is_run(dataset, tmp_path, monkeypatch):
