@@ -20,11 +20,12 @@ from typing import Any, Callable
 import numpy as np
 import paddle
 
+from ....checks.findings import Finding, error
+from ....checks.values import ignored
 from ....configs import Config, section
 from ....errors import UserError, suggestion
 from ....models import MODELS
 from ..locate import PaddleClas
-from .findings import Finding, error
 from .parts import (
     INNER_NETWORKS,
     Part,
@@ -36,7 +37,6 @@ from .parts import (
     transform_lists,
     transforms,
 )
-from .schema import ignored
 
 # Steps of an epoch that schedules are built with; they only want a number.
 _STEPS = 100

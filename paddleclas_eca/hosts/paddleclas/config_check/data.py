@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ....checks.findings import Finding, error, warning
 from ....configs import Config, section
 from ....data.decoding import read_image
 from ....data.label_lists import (
@@ -27,7 +28,6 @@ from ....models.layers import image_channels
 from ....training.corrupt_images import DEFAULT_SHARE
 from ..locate import PaddleClas
 from .build import Built, isolated
-from .findings import Finding, error, warning
 from .parts import datasets_read
 from .rules import example_image
 

@@ -11,13 +11,13 @@ from typing import Callable
 
 import paddle
 
+from ....checks.findings import ERROR, Finding, error, table
 from ....configs import Config, section
 from ....data.label_lists import drop_kept_lists
 from ....errors import UserError
 from ..locate import PaddleClas
 from .build import Built
 from .data import check_data
-from .findings import ERROR, Finding, error, table
 from .rates import disproportionate_rate
 from .rules import apply_rules, check_class_names, pretrained
 from .schema import unknown_keys

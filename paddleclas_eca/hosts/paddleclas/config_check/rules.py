@@ -17,6 +17,7 @@ from typing import Any, Callable
 
 import paddle
 
+from ....checks.findings import ERROR, Finding, error, warning
 from ....configs import Config, resource_root, section
 from ....data.class_names import read_class_names
 from ....data.label_lists import read_list
@@ -25,7 +26,6 @@ from ....runtime import ONEDNN_FLAGS, check_device
 from ....training.checkpoints import AUTO, is_half_saved
 from ..locate import PaddleClas
 from ..source import source_has
-from .findings import ERROR, Finding, error, warning
 from .literals import replace_expressions
 from .parts import datasets, datasets_read, entries, loaders_read, network_section, unknown_names
 from .schema import check_schema
