@@ -10,14 +10,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-import io
-import random
 import re
-import warnings
 from collections.abc import Collection, Iterator
 from typing import Any, Callable
 
-import numpy as np
 import paddle
 
 from ....checks.findings import Finding, error
@@ -25,6 +21,7 @@ from ....checks.values import ignored
 from ....configs import Config, section
 from ....errors import UserError, suggestion
 from ....models import MODELS
+from ....training.seeding import without_trace
 from ..locate import PaddleClas
 from .parts import (
     INNER_NETWORKS,
@@ -68,24 +65,14 @@ _ADDED = {
 
 @contextlib.contextmanager
 def isolated(ppcls: PaddleClas) -> Iterator[None]:
-    """Build things without a trace in this process.
-
-    Automatic names of parameters, which checkpoints refer to, are counted apart, and so are the
-    names that networks give; random generators are set back; PaddleClas logs and prints nothing.
-    """
+    """Build things without a trace in this process; PaddleClas logs nothing."""
     logger = ppcls.module("utils.logger")._logger
-    states = random.getstate(), np.random.get_state(), paddle.get_rng_state()
     disabled, logger.disabled = logger.disabled, True
     try:
-        with paddle.utils.unique_name.guard(), contextlib.redirect_stdout(io.StringIO()):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
+        with without_trace():
+            yield
     finally:
         logger.disabled = disabled
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        paddle.set_rng_state(states[2])
 
 
 class Built:
