@@ -150,10 +150,12 @@ def _of_length(
     if place != "DataLoader.Train.dataset" or not section(sampler, "drop_last"):
         return
     batch = sampler.get("batch_size")
-    plain = sampler.get("name", "BatchSampler") in ("BatchSampler", "DistributedBatchSampler")
-    # Each process gets as many images, some of them twice.
-    share = -(-images // processes)
-    if plain and isinstance(batch, int) and batch > share:
+    name = sampler.get("name", "BatchSampler")
+    if name not in ("BatchSampler", "DistributedBatchSampler") or not isinstance(batch, int):
+        return
+    # This one gives each process as many images, some of them twice; the other gives it all.
+    share = -(-images // processes) if name == "DistributedBatchSampler" else images
+    if batch > share:
         yield error(
             "DataLoader.Train.sampler.batch_size",
             f"an epoch has no step: a process gets {share:,} of the {images:,} images of {listed}, "

@@ -57,6 +57,7 @@ def test_an_empty_list(look, tmp_path):
         ({"batch_size": 41}, 1, False),
         ({"batch_size": 21}, 2, False),
         ({"batch_size": 14}, 3, True),
+        ({"batch_size": 40, "name": "BatchSampler"}, 2, True),
         ({"batch_size": 41, "drop_last": False}, 1, True),
     ],
 )
