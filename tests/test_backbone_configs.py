@@ -11,8 +11,8 @@ from paddle.utils import unique_name
 import paddleclas_eca
 from paddleclas_eca.configs import apply_overrides, find_config, list_configs
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.hosts.paddleclas.backbone import matching
 from paddleclas_eca.hosts.paddleclas.config_check.rules import check_config
+from paddleclas_eca.models.layers import matching
 
 
 def test_table_in_the_document_is_what_its_code_prints(repository, capsys):

@@ -25,7 +25,7 @@ LAYERS = [
     {"training", "weights", "data"},
     {"models"},
     {"attention"},
-    {"errors", "files", "runtime", "configs", "lazy", "safe_pickle"},
+    {"checks", "errors", "files", "runtime", "configs", "lazy", "safe_pickle"},
 ]
 LEVELS = {name: -depth for depth, names in enumerate(LAYERS) for name in names}
 # `register()` and the lazy public names, which nothing inside the package may use.

@@ -90,7 +90,7 @@ def write(folder: Path, name: str, state: dict[str, Any]) -> Iterator[Path]:
 
 def is_half_saved(path: str) -> bool:
     """Whether a killed run left files of the checkpoint at ``path`` for :func:`recover`."""
-    return _ready(Path(path)).exists()
+    return os.path.exists(_ready(Path(path)))
 
 
 def recover(folder: Path) -> None:

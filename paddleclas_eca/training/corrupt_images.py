@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import mmap
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
 import numpy as np
+import paddle
 
 from ..errors import UserError, excerpt
 
@@ -17,6 +20,8 @@ DEFAULT_SHARE = 0.01
 # So many unreadable images in a row mean that the data set, not an image, is corrupt.
 IN_A_ROW = 20
 _NAMED = 3
+# Seconds to wait for DataLoader workers.
+_TIME_TO_STOP = 5
 _CAUSES = (
     "The errors are logged above; errors of the transforms look the same. Fix the files, or "
     "remove them from the list."
@@ -90,8 +95,6 @@ class Tally:
 
     def unite(self) -> None:
         """Merge with the tallies of the other ranks; all ranks must call this together."""
-        import paddle
-
         marks = paddle.to_tensor(np.concatenate([self._seen, self._corrupt]).astype("int32"))
         paddle.distributed.all_reduce(marks, op=paddle.distributed.ReduceOp.MAX)
         marks = marks.numpy().astype(np.bool_)
@@ -139,3 +142,79 @@ class Tally:
             f"{len(corrupt):,} of {self._size:,} images of {self.source.name} could not be read: "
             f"{excerpt([*names, *corrupt[_NAMED:]], _NAMED)}"
         )
+
+
+def reporting(
+    run: Callable[..., Any], tallies: Sequence[Tally], warn: Callable[[str], None]
+) -> Callable[..., Any]:
+    """``run``, an epoch of training or an evaluation, with a report of corrupt images."""
+
+    def reported(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = run(*args, **kwargs)
+        except UserError:
+            raise
+        except Exception:
+            # The cause, instead of what the loader made of it.
+            for tally in tallies:
+                tally.check()
+            raise
+        for tally in tallies:
+            if paddle.distributed.get_world_size() > 1:
+                tally.unite()
+            report = tally.report()
+            if report:
+                warn(report)
+            tally.check()
+        return result
+
+    return reported
+
+
+class EndOfData(StopIteration):
+    """Ends the reading of data without a traceback, in any process or thread.
+
+    Without workers a thread reads, where StopIteration ends the loader and any other exception
+    leaves it waiting forever. From a worker the loader takes the class and raises it with a text
+    in a thread of its own, which prints all exceptions but SystemExit.
+    """
+
+    def __new__(cls, *text: str) -> Any:
+        """SystemExit where the loader raises it with a text."""
+        return SystemExit() if text else super().__new__(cls)
+
+
+def counting_loader(add: Callable[[Any], list[Tally]]) -> type:
+    """A ``paddle.io.DataLoader`` that checks the tallies of its data set at every step.
+
+    Args:
+        add: makes the tallies of a data set.
+    """
+
+    class DataLoader(paddle.io.DataLoader):
+        def __init__(self, dataset: Any, *args: Any, **kwargs: Any) -> None:
+            # Before workers are forked, which share the tallies.
+            self._tallies = add(dataset)
+            super().__init__(dataset, *args, **kwargs)
+
+        def __iter__(self) -> Iterator[Any]:
+            batches = super().__iter__()
+            try:
+                for batch in batches:
+                    for tally in self._tallies:
+                        tally.check(paddle.distributed.get_world_size())
+                    yield batch
+            except BaseException:
+                # If a traceback keeps the iterator alive until garbage collection, Paddle waits
+                # forever for the workers: their queues are closed by then.
+                if self.num_workers:
+                    batches._try_shutdown_all(_TIME_TO_STOP)
+                raise
+
+    return DataLoader
+
+
+def in_main_thread() -> bool:
+    """Whether this is neither a DataLoader worker nor another thread."""
+    in_worker = paddle.io.get_worker_info() is not None
+    return not in_worker and threading.current_thread() is threading.main_thread()

@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 from tqdm import tqdm
@@ -80,3 +81,43 @@ def apart_from_text(shown: bool, logger: logging.Logger) -> Iterator[None]:
             yield
     finally:
         warnings.showwarning = show_warning
+
+
+class Steps:
+    """The steps of one training epoch, or of one evaluation.
+
+    Attributes:
+        done: number of complete steps.
+        images: images that they have read, in all processes.
+        began: start time.
+        seconds: what all of them took, once it is over.
+    """
+
+    def __init__(self, bar: Bar, limit: int, processes: int) -> None:
+        self.done = 0
+        self.images = 0
+        self.began = monotonic()
+        self.seconds = 0.0
+        self._bar = bar
+        self._limit = limit
+        self._processes = processes
+        self._reads: int | None = None
+
+    def begin_step(self, images: int) -> None:
+        """The loader returns a batch of so many images."""
+        self._reads = images
+
+    def end_step(self, loss: float | None) -> None:
+        """The step on the last batch, if there was one, is complete; ``loss`` is the mean."""
+        reads, self._reads = self._reads, None
+        # Some versions read one batch more than they train on.
+        if reads is None or self.done >= self._limit:
+            return
+        self.done += 1
+        self.images += reads * self._processes
+        if self._bar.disable:
+            return
+        speed = f"{self.images / max(monotonic() - self.began, 1e-9):.1f} images/s"
+        text = speed if loss is None else f"loss: {loss:.5f}, {speed}"
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update()

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import itertools
 import random
 import secrets
+import warnings
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -45,6 +47,25 @@ def seeded(seed: int) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+@contextlib.contextmanager
+def without_trace() -> Iterator[None]:
+    """Build layers and run transforms without a trace in this process.
+
+    Automatic names of parameters, which checkpoints refer to, are counted apart, and so are the
+    names that networks give; random generators are set back; nothing is printed.
+    """
+    states = random.getstate(), np.random.get_state(), paddle.get_rng_state()
+    try:
+        with paddle.utils.unique_name.guard(), contextlib.redirect_stdout(io.StringIO()):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        paddle.set_rng_state(states[2])
 
 
 class SeededDataset(Proxy, paddle.io.Dataset):

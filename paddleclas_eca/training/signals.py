@@ -122,6 +122,17 @@ class StopRequest:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._end_if_closing)
 
+    def shield_workers_of(self, loader: Any) -> None:
+        """Have the workers of a ``paddle.io.DataLoader`` call :meth:`shield_worker`."""
+        initialize = loader.worker_init_fn
+
+        def initialize_shielded(worker: int) -> None:
+            self.shield_worker()
+            if initialize is not None:
+                initialize(worker)
+
+        loader.worker_init_fn = initialize_shielded
+
     def _end_if_closing(self, *_: Any) -> None:
         if self._closing[0] or os.getppid() != self._parent:
             os._exit(0)

@@ -6,30 +6,24 @@ that PaddleClas's own options and its published weights keep working.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import inspect
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import paddle
 from paddle import nn
-from paddle.nn.layer.norm import _BatchNormBase
 
 from ...attention import ECALayer, KernelSize
 from ...errors import UserError, check_option, excerpt, suggestion
-from ...models.layers import dotted, feature_layout, image_channels, matching
+from ...models.insertion import general_names, insert_attention, layer_names, lr_mult, sublayer
+from ...models.layers import feature_layout
 from ...weights.pretrained import check_pretrained, load_pretrained
 from .registry import find_network
 from .se_modules import se_channels, se_modules
 from .session import activate, warn
 
 NAME = "ECA_Backbone"
-# Height and width of the image of the trial run: PaddleClas's most common size.
-_IMAGE_SIZE = 224
 
 
 def ECA_Backbone(
@@ -91,7 +85,9 @@ def ECA_Backbone(
     if replace:
         _replace_se(network, backbone["name"], attention)
     if insert_after is not None:
-        _insert(network, backbone["name"], insert_after, attention)
+        insert_attention(
+            network, insert_after, attention, backbone["name"], f"{NAME}: insert_after"
+        )
     if backbone.get("return_patterns") and hasattr(network, "update_res"):
         # PaddleClas's hooks went with the layers that were replaced.
         network.update_res(backbone["return_patterns"])
@@ -145,174 +141,15 @@ def _warn_of_ignored(name: str, given: list[str], factory: Any, kind: type[nn.La
             )
 
 
-def _lr_mult(layer: nn.Layer) -> float:
-    """Factor on the learning rate of a layer, from the network's ``lr_mult_list``."""
-    factors = (p.optimize_attr["learning_rate"] for p in layer.parameters() if p.trainable)
-    return next(factors, 1.0)
-
-
 def _replace_se(network: nn.Layer, name: str, attention: Any) -> None:
     modules = se_modules(network)
     if not modules:
         raise UserError(
             f"{NAME}: replace: {name} has no SE module. Name the layers whose output ECA scales "
-            f"with insert_after; it has {excerpt(_general(_names(network)))}"
+            f"with insert_after; it has {excerpt(general_names(layer_names(network)))}"
         )
     for path, module in modules.items():
         parent, _, last = path.rpartition(".")
-        eca = attention(se_channels(path, module), lr_mult=_lr_mult(module))
+        eca = attention(se_channels(path, module), lr_mult=lr_mult(module))
         # Not setattr: the parent may be a Sequential with numbers for names.
-        _sublayer(network, parent).add_sublayer(last, eca)
-
-
-def _insert(network: nn.Layer, name: str, patterns: str | Sequence[str], attention: Any) -> None:
-    if isinstance(patterns, str):
-        patterns = [patterns]
-    if not isinstance(patterns, (list, tuple)) or not patterns:
-        raise UserError(f"{NAME}: insert_after must be a pattern or a list, got {patterns!r}")
-    layers: dict[str, nn.Layer] = {}
-    for pattern in patterns:
-        found = matching(str(pattern), _names(network))
-        if not found:
-            raise UserError(
-                f"{NAME}: insert_after: {name} has no layer {pattern!r}"
-                f"{_near(str(pattern), _names(network))}"
-            )
-        layers.update((path, _sublayer(network, path)) for path in found)
-    for path, layer in layers.items():
-        if isinstance(layer, _BatchNormBase):
-            raise UserError(
-                f"{NAME}: insert_after: {path} is a BatchNorm, which Arch.use_sync_bn would "
-                f"replace together with its ECA. Name the layer that contains it."
-            )
-        if hasattr(layer, "eca"):
-            raise UserError(f"{NAME}: insert_after: {path} has an attention `eca` already")
-    for path, channels in _channels(network, name, layers).items():
-        eca = attention(channels, lr_mult=_lr_mult(layers[path]))
-        append_after(layers[path], eca)
-
-
-def append_after(layer: nn.Layer, eca: nn.Layer) -> None:
-    """Have ``eca`` scale the output of ``layer``, as its sub-layer ``eca``.
-
-    The layer keeps its place and the names of its parameters. A wrapper would rename them, so
-    that published weights would not fit; a hook would be lost or shared in copies.
-    """
-    layer.add_sublayer("eca", eca)
-    if not (isinstance(layer, nn.Sequential) and type(layer).forward is nn.Sequential.forward):
-        layer.__class__ = _with_eca(type(layer))
-
-
-@functools.cache
-def _with_eca(kind: type[nn.Layer]) -> type[nn.Layer]:
-    """A subclass of a layer class that applies its sub-layer ``eca`` to its output."""
-    attributes = {
-        "__module__": kind.__module__,
-        "__doc__": f"{kind.__name__}, then its sub-layer eca.",
-        "__reduce_ex__": _reduce,
-        "forward": _forward,
-        "forward_without_eca": kind.forward,
-        "kind_without_eca": kind,
-    }
-    return type(f"{kind.__name__}WithECA", (kind,), attributes)
-
-
-def _forward(self: Any, *inputs: Any, **options: Any) -> paddle.Tensor:
-    return self.eca(self.forward_without_eca(*inputs, **options))
-
-
-def _reduce(self: Any, protocol: int) -> tuple:
-    # For copies and pickles: the class is not in any module, so it is made again.
-    return _new, (self.kind_without_eca,), self.__dict__
-
-
-def _new(kind: type[nn.Layer]) -> nn.Layer:
-    kind = _with_eca(kind)
-    return kind.__new__(kind)
-
-
-def _names(network: nn.Layer) -> list[str]:
-    return [name for name, _ in network.named_sublayers()]
-
-
-def _sublayer(network: nn.Layer, path: str) -> nn.Layer:
-    return dict(network.named_sublayers(include_self=True))[path]
-
-
-def _near(pattern: str, names: list[str]) -> str:
-    """``". Did you mean A or B?"`` for a pattern that matches nothing, or the existing layers."""
-    pattern = dotted(pattern)
-    if "*" in pattern or "?" in pattern:
-        names = _general(names)
-    alike = [n for n in names if n.rpartition(".")[2] == pattern.rpartition(".")[2]]
-    return suggestion(pattern, names) or f"; it has {excerpt(alike or _general(names))}"
-
-
-def _general(names: list[str]) -> list[str]:
-    """Patterns for layers at the same place in all blocks, the most frequent first."""
-    patterns = (re.sub(r"(?<=[._])\d+(?=[._]|$)", "*", name) for name in names)
-    return [pattern for pattern, _ in Counter(patterns).most_common()]
-
-
-@contextlib.contextmanager
-def _evaluating(network: nn.Layer) -> Iterator[None]:
-    """Evaluation mode inside, the former modes afterwards."""
-    layers = network.sublayers(include_self=True)
-    modes = [layer.training for layer in layers]
-    for layer in layers:
-        # Not eval(): some networks (RepVGG) fuse their weights in it.
-        layer.training = False
-    try:
-        yield
-    finally:
-        for layer, mode in zip(layers, modes):
-            layer.training = mode
-
-
-def _channels(network: nn.Layer, name: str, layers: dict[str, nn.Layer]) -> dict[str, int]:
-    """Channels of the outputs of some layers of a network, from one forward pass.
-
-    Attributes of the layers do not show them: a block may combine the outputs of several
-    convolutions. Works on a network built under ``paddle.LazyGuard``, too.
-    """
-    outputs: dict[str, list[Any]] = {path: [] for path in layers}
-    hooks = [
-        layer.register_forward_post_hook(
-            lambda layer, inputs, output, path=path: outputs[path].append(output)
-        )
-        for path, layer in layers.items()
-    ]
-    for parameter in network.parameters():
-        if not parameter._is_initialized():
-            paddle.assign(paddle.zeros(parameter.shape, parameter.dtype), parameter)
-    image = paddle.zeros([1, image_channels(network), _IMAGE_SIZE, _IMAGE_SIZE])
-    failure = None
-    try:
-        with _evaluating(network), paddle.no_grad():
-            network(image)
-    except Exception as error:
-        # A classifier for images of another size may fail after the layers have run.
-        failure = error
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-    axis = feature_layout(network).index("C")
-    channels = {}
-    for path, given in outputs.items():
-        where = f"{NAME}: insert_after: layer {path} of {name}"
-        if not given:
-            reason = f": {failure}" if failure else ""
-            raise UserError(f"{where} does not run on an image of {list(image.shape)}{reason}")
-        for output in given:
-            if not isinstance(output, paddle.Tensor) or output.ndim != 4:
-                tensor = isinstance(output, paddle.Tensor)
-                what = f"the shape {list(output.shape)}" if tensor else type(output).__name__
-                raise UserError(
-                    f"{where} returns {what}; ECA needs one feature map of four dimensions"
-                )
-        seen = {output.shape[axis] for output in given}
-        if len(seen) > 1:
-            raise UserError(f"{where} runs several times, on {sorted(seen)} channels")
-        channels[path] = seen.pop()
-    return channels
+        sublayer(network, parent).add_sublayer(last, eca)

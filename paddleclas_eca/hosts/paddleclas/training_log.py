@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ _AVERAGED = re.compile(r"\[Eval\]\[Epoch (\d+)\]\[best metric ema: ")
 # Our own line. The steps that follow are counted from 0.
 _RESUMED = re.compile(r"resumed after (\d+) epochs(?: and (\d+) steps)?;")
 _TRAIN = "Train"
+_BEST = re.compile(r"\[best metric(?: ema)?: ([-+.\deE]+)\]")
 
 
 def find_training_logs(path: Path) -> list[Path]:
@@ -107,3 +108,9 @@ def _forget(log: TrainingLog, epoch: int, done: float) -> None:
     for curve, point in curves:
         while curve and next(reversed(curve)) >= point:
             curve.popitem()
+
+
+def best_of(lines: Sequence[str], best: float | None) -> float | None:
+    """The best metric of the weights or their averages, in lines of the log or before them."""
+    found = [float(value) for line in lines for value in _BEST.findall(line)]
+    return max(found + ([] if best is None else [best]), default=None)

@@ -6,7 +6,7 @@ would execute; ``parts`` knows what PaddleClas builds and whether it has it; ``b
 what building does not show; ``inspection`` runs all of them.
 """
 
-from .findings import ERROR, WARNING, Finding, table
+from ....checks.findings import ERROR, WARNING, Finding, table
 from .inspection import check_run, inspect_run, is_wanted
 from .rules import attr_dict, check_checkpoint_files, check_config
 

@@ -10,21 +10,19 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-import io
-import random
 import re
-import warnings
 from collections.abc import Collection, Iterator
 from typing import Any, Callable
 
-import numpy as np
 import paddle
 
+from ....checks.findings import Finding, error
+from ....checks.values import ignored
 from ....configs import Config, section
 from ....errors import UserError, suggestion
 from ....models import MODELS
+from ....training.seeding import without_trace
 from ..locate import PaddleClas
-from .findings import Finding, error
 from .parts import (
     INNER_NETWORKS,
     Part,
@@ -36,7 +34,6 @@ from .parts import (
     transform_lists,
     transforms,
 )
-from .schema import ignored
 
 # Steps of an epoch that schedules are built with; they only want a number.
 _STEPS = 100
@@ -74,18 +71,12 @@ def isolated(ppcls: PaddleClas) -> Iterator[None]:
     counted separately; random generators are restored; PaddleClas logs and prints nothing.
     """
     logger = ppcls.module("utils.logger")._logger
-    states = random.getstate(), np.random.get_state(), paddle.get_rng_state()
     disabled, logger.disabled = logger.disabled, True
     try:
-        with paddle.utils.unique_name.guard(), contextlib.redirect_stdout(io.StringIO()):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
+        with without_trace():
+            yield
     finally:
         logger.disabled = disabled
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        paddle.set_rng_state(states[2])
 
 
 class Built:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ....checks.findings import Finding, error, warning
 from ....configs import Config, section
 from ....data.decoding import read_image
 from ....data.label_lists import (
@@ -27,7 +28,6 @@ from ....models.layers import image_channels
 from ....training.corrupt_images import DEFAULT_SHARE
 from ..locate import PaddleClas
 from .build import Built, isolated
-from .findings import Finding, error, warning
 from .parts import datasets_read
 from .rules import example_image
 
@@ -58,7 +58,7 @@ class _Image(NamedTuple):
 
 
 def check_data(
-    ppcls: PaddleClas, config: Config, built: Built | None, keep_lists: bool
+    ppcls: PaddleClas, config: Config, built: Built | None, processes: int, keep_lists: bool
 ) -> Iterator[Finding]:
     """Errors in the label lists of a run, a sample of their images, and their preprocessing.
 
@@ -68,6 +68,7 @@ def check_data(
         ppcls: the PaddleClas that is to train.
         config: a config that the rules have been applied to.
         built: the parts built from it, if any.
+        processes: how many processes are to train.
         keep_lists: keep the lists for the data sets of this process.
     """
     outputs: dict[str, list[np.ndarray]] = {}
@@ -77,7 +78,7 @@ def check_data(
             continue
         images: list[_Image] = []
         if isinstance(listed, str) and os.path.exists(listed):
-            images = yield from _of_list(ppcls, config, place, dataset, keep_lists)
+            images = yield from _of_list(ppcls, config, place, dataset, processes, keep_lists)
         operators = built.transforms.get(f"{place}.transform_ops") if built else None
         if images and operators is not None:
             with isolated(ppcls):
@@ -101,7 +102,9 @@ def check_data(
 # Lists and labels.
 
 
-def _of_list(ppcls: PaddleClas, config: Config, place: str, dataset: Config, keep: bool) -> Any:
+def _of_list(
+    ppcls: PaddleClas, config: Config, place: str, dataset: Config, processes: int, keep: bool
+) -> Any:
     """Yields findings; returns the images that are to be transformed."""
     key, listed, root = f"{place}.cls_label_path", dataset["cls_label_path"], dataset["image_root"]
     refused: list[UserError] = []
@@ -130,11 +133,35 @@ def _of_list(ppcls: PaddleClas, config: Config, place: str, dataset: Config, kee
         return []
     if keep and not refused:
         keep_list(listed, delimiter, entries)
+    if not refused:
+        yield from _of_length(config, place, listed, len(entries), processes)
     if not dataset.get("relabel"):
         yield from _of_labels(config, place, listed, entries)
     if not os.path.exists(root):  # reported already, once
         return []
     return (yield from _of_images(ppcls, config, place, dataset, entries))
+
+
+def _of_length(
+    config: Config, place: str, listed: str, images: int, processes: int
+) -> Iterator[Finding]:
+    """Whether an epoch of training has a step at all."""
+    sampler = section(config, *place.split(".")[:-1], "sampler")
+    if place != "DataLoader.Train.dataset" or not section(sampler, "drop_last"):
+        return
+    batch = sampler.get("batch_size")
+    name = sampler.get("name", "BatchSampler")
+    if name not in ("BatchSampler", "DistributedBatchSampler") or not isinstance(batch, int):
+        return
+    # This one gives each process as many images, some of them twice; the other gives it all.
+    share = -(-images // processes) if name == "DistributedBatchSampler" else images
+    if batch > share:
+        yield error(
+            "DataLoader.Train.sampler.batch_size",
+            f"an epoch has no step: a process gets {share:,} of the {images:,} images of {listed}, "
+            f"less than a batch of {batch:,}, and drop_last leaves it out. Set a smaller "
+            f"batch_size, or -o DataLoader.Train.sampler.drop_last=False",
+        )
 
 
 def _of_labels(

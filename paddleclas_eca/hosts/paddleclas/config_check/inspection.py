@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,13 +12,13 @@ from typing import Callable
 
 import paddle
 
+from ....checks.findings import ERROR, Finding, error, table
 from ....configs import Config, section
 from ....data.label_lists import drop_kept_lists
 from ....errors import UserError
 from ..locate import PaddleClas
 from .build import Built
 from .data import check_data
-from .findings import ERROR, Finding, error, table
 from .rates import disproportionate_rate
 from .rules import apply_rules, check_class_names, pretrained
 from .schema import unknown_keys
@@ -79,7 +80,7 @@ def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool
         lambda: apply_rules(ppcls, config, "train"),
         lambda: check_class_names(ppcls, config, "train"),
         build,
-        lambda: check_data(ppcls, config, built[0] if built else None, keep_lists),
+        lambda: check_data(ppcls, config, built[0] if built else None, processes, keep_lists),
         lambda: disproportionate_rate(config, processes),
         lambda: _missing_weights(config),
         lambda: _unwritable_output(config),
@@ -101,7 +102,7 @@ def _missing_weights(config: Config) -> Iterator[Finding]:
         if not isinstance(path, str) or path.startswith(("http://", "https://")):
             continue
         file = Path(f"{path.removesuffix('.pdparams')}.pdparams")
-        if not file.is_file():
+        if not os.path.isfile(file):
             yield error(
                 key,
                 f"{file} does not exist. Give the path of a .pdparams file, with or without the "
@@ -114,7 +115,8 @@ def _unwritable_output(config: Config) -> Iterator[Finding]:
     if not isinstance(given, str):
         return
     directory = Path(given).absolute()
-    while not directory.exists() and directory != directory.parent:
+    # Unlike Path.exists, this is False for names too long and directories that are not ours.
+    while not os.path.exists(directory) and directory != directory.parent:
         directory = directory.parent
     try:
         # Root may write where the permissions say no, and nobody where the disk is read-only.

@@ -8,72 +8,19 @@ stand for a layer are left as they are. Anything else is an error.
 
 from __future__ import annotations
 
-import ast
 import builtins
-import math
-import operator
 from collections.abc import Iterator
 from typing import Any
 
+from ....checks.arithmetic import MAX_LENGTH, evaluate
+from ....checks.findings import Finding, error
 from ....configs import Config
-from .findings import Finding, error
 
 # The options of transforms that may be arithmetic.
 _TRANSFORMS = {"NormalizeImage": ("scale",), "RandomErasing": ("EPSILON", "sl", "sh", "r1")}
 # The options of networks: arithmetic, and the names of classes of layers.
 _ARITHMETIC = ("lr_mult_list",)
 _CLASSES = ("norm_layer", "sub_norm", "act", "act_layer", "block_unit", "block_type", "model_name")
-
-_MAX_LENGTH = 200
-_MAX_EXPONENT = 64
-_MAX_NUMBER = 1e100
-_OPERATIONS = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-}
-
-
-def evaluate(text: str) -> Any:
-    """The value of an arithmetic expression, or of a list or tuple of such; nothing is executed.
-
-    Raises:
-        ValueError: it has anything but numbers, ``+ - * / **`` and brackets, or is out of bounds.
-    """
-    if len(text) > _MAX_LENGTH:
-        raise ValueError(f"it has more than {_MAX_LENGTH} characters")
-    try:
-        return _value(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, MemoryError, RecursionError) as wrong:
-        raise ValueError("it is not arithmetic") from wrong
-    except (ArithmeticError, TypeError) as wrong:
-        raise ValueError(f"{wrong}") from wrong
-
-
-def _value(node: ast.expr) -> Any:
-    if isinstance(node, (ast.List, ast.Tuple)):
-        values = [_value(entry) for entry in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        result = node.value
-    elif isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATIONS:
-        result = _OPERATIONS[type(node.op)](_value(node.operand))
-    elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
-        left, right = _value(node.left), _value(node.right)
-        if isinstance(left, (list, tuple)) or isinstance(right, (list, tuple)):
-            raise ValueError("it computes with lists")
-        if isinstance(node.op, ast.Pow) and abs(right) > _MAX_EXPONENT:
-            raise ValueError(f"its exponent is beyond {_MAX_EXPONENT}")
-        result = _OPERATIONS[type(node.op)](left, right)
-    else:
-        raise ValueError("it is not arithmetic")
-    if isinstance(result, complex) or not math.isfinite(result) or abs(result) > _MAX_NUMBER:
-        raise ValueError("its value is not a number that can be used")
-    return result
 
 
 def replace_expressions(config: Config) -> Iterator[Finding]:
@@ -107,7 +54,7 @@ def _replace(settings: Config, key: str, place: str) -> Iterator[Finding]:
     except ValueError as wrong:
         yield error(
             place,
-            f"{text[:_MAX_LENGTH]!r} is not a number or arithmetic such as 1.0/255.0: {wrong}. "
+            f"{text[:MAX_LENGTH]!r} is not a number or arithmetic such as 1.0/255.0: {wrong}. "
             f"PaddleClas would execute it",
         )
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ....checks.findings import Finding, error
 from ....configs import Config, section
 from ....errors import UserError, suggestion
 from ..locate import PaddleClas
 from ..registry import find_network
-from .findings import Finding, error
 
 # Networks that contain another one, and the key of that one.
 INNER_NETWORKS = {"RecModel": "Backbone", "ECA_Backbone": "backbone"}

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ....checks.findings import Finding, warning
 from ....configs import FOLDER, Config, load_yaml, resource_root
-from .findings import Finding, warning
 
 # Number of GPUs that the shipped configs of ImageNet are written for.
 RECIPE_PROCESSES = 4

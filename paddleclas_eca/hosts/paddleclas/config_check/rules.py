@@ -17,6 +17,7 @@ from typing import Any, Callable
 
 import paddle
 
+from ....checks.findings import ERROR, Finding, error, warning
 from ....configs import Config, resource_root, section
 from ....data.class_names import read_class_names
 from ....data.label_lists import read_list
@@ -25,7 +26,6 @@ from ....runtime import ONEDNN_FLAGS, check_device
 from ....training.checkpoints import AUTO, is_half_saved
 from ..locate import PaddleClas
 from ..source import source_has
-from .findings import ERROR, Finding, error, warning
 from .literals import replace_expressions
 from .parts import datasets, datasets_read, entries, loaders_read, network_section, unknown_names
 from .schema import check_schema
@@ -227,7 +227,7 @@ def check_class_names(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[
     key = "Infer.PostProcess.class_id_map_file"
     how = "Give a file with a line `ID NAME` per class, or null for numbers without names"
     file = find_resource(given, ppcls.folder.parent)
-    if file is None or not file.is_file():
+    if file is None or not os.path.isfile(file):
         yield error(key, f"{given} is not a file. {how}")
         return
     post = config["Infer"]["PostProcess"]
@@ -278,7 +278,8 @@ def find_resource(given: Any, *others: Path) -> Path | None:
     this package, or in another root.
     """
     roots = (Path(), resource_root(), *others)
-    return next((root / str(given) for root in roots if (root / str(given)).exists()), None)
+    paths = (root / str(given) for root in roots)
+    return next((path for path in paths if os.path.exists(path)), None)
 
 
 def images_at(ppcls: PaddleClas, path: Path) -> list[str]:

@@ -6,187 +6,99 @@ networks, losses and transforms are not declared here: building them checks thes
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Any, Callable
+from collections.abc import Iterator
+from typing import Any
 
+from ....checks.findings import Finding
+from ....checks.values import (
+    ANYTHING,
+    BELOW_ONE,
+    COUNT,
+    NULL,
+    PATH,
+    POSITIVE,
+    SHARE,
+    SWITCH,
+    Kind,
+    check_values,
+    ignored,
+    integer,
+    list_of,
+    number,
+    one_of,
+)
 from ....configs import Config, section
-from ....errors import suggestion
-from .findings import Finding, error, warning
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of values.
-
-    Attributes:
-        text: its description, to follow "expected".
-        read: the value as PaddleClas needs it; raises ValueError or TypeError for another kind.
-    """
-
-    text: str
-    read: Callable[[Any], Any]
-
-    def __or__(self, other: Kind) -> Kind:
-        def read(value: Any) -> Any:
-            try:
-                return self.read(value)
-            except (TypeError, ValueError, OverflowError):
-                return other.read(value)
-
-        return Kind(f"{self.text} or {other.text}", read)
-
-
-def _require(valid: bool) -> None:
-    if not valid:
-        raise ValueError
-
-
-# YAML 1.1, which PyYAML reads, takes 1e-4 for text: its numbers have a dot there.
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-
-
-def _as_number(value: Any) -> Any:
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        return float(value)
-    _require(isinstance(value, (int, float)) and not isinstance(value, bool))
-    return value
-
-
-def _integer(low: int) -> Kind:
-    def read(value: Any) -> int:
-        number = _as_number(value)
-        _require(number == int(number) and number >= low)
-        return int(number)
-
-    return Kind(f"an integer >= {low}", read)
-
-
-def _number(low: float = -math.inf, high: float = math.inf) -> Kind:
-    def read(value: Any) -> Any:
-        number = _as_number(value)
-        _require(low <= number <= high and math.isfinite(number))
-        return number
-
-    if math.isfinite(high):
-        return Kind(f"a number from {low:g} to {high:g}", read)
-    return Kind(f"a number >= {low:g}" if math.isfinite(low) else "a number", read)
-
-
-def _list_of(kind: Kind, example: str, length: int | None = None) -> Kind:
-    def read(value: Any) -> list[Any]:
-        _require(isinstance(value, (list, tuple)) and len(value) > 0)
-        _require(length is None or len(value) == length)
-        return [kind.read(entry) for entry in value]
-
-    return Kind(f"a list such as {example}", read)
-
-
-def _one_of(*values: Any) -> Kind:
-    def read(value: Any) -> Any:
-        # 0 and 1 equal the two switches.
-        _require(not isinstance(value, (list, dict)) and value in values)
-        return values[values.index(value)]
-
-    return Kind(" or ".join(map(str, values)), read)
-
-
-def _read_path(value: Any) -> str:
-    _require(isinstance(value, str) and value != "")
-    return value
-
-
-def _read_null(value: Any) -> None:
-    _require(value is None or value is False)
-
-
-def _read_below_one(value: Any) -> Any:
-    number = _as_number(value)
-    _require(0 <= number < 1)
-    return number
-
-
-_BELOW_ONE = Kind("a number >= 0 and < 1", _read_below_one)
-_ANY = Kind("anything", lambda value: value)
-_NULL = Kind("null", _read_null)
-_PATH = Kind("a path", _read_path)
-_SWITCH = _one_of(True, False)
-_COUNT = _integer(1)
-_RATE = _number(0)
-_SHARE = _number(0, 1)
 
 _SCHEDULE = {
-    "learning_rate": _RATE,
-    "values": _list_of(_RATE, "[0.1, 0.01]"),
-    "decay_epochs": _list_of(_RATE, "[30, 60]"),
-    "milestones": _list_of(_RATE, "[30, 60]"),
-    "warmup_epoch": _RATE,
-    "warmup_start_lr": _RATE,
-    "eta_min": _RATE,
-    "gamma": _RATE,
+    "learning_rate": POSITIVE,
+    "values": list_of(POSITIVE, "[0.1, 0.01]"),
+    "decay_epochs": list_of(POSITIVE, "[30, 60]"),
+    "milestones": list_of(POSITIVE, "[30, 60]"),
+    "warmup_epoch": POSITIVE,
+    "warmup_start_lr": POSITIVE,
+    "eta_min": POSITIVE,
+    "gamma": POSITIVE,
 }
 _OPTIMIZER = {
-    "momentum": _SHARE,
-    "beta1": _SHARE,
-    "beta2": _SHARE,
-    "epsilon": _RATE,
-    "weight_decay": _RATE | _NULL,
-    "clip_norm": _RATE | _NULL,
-    "regularizer.coeff": _RATE,
+    "momentum": SHARE,
+    "beta1": SHARE,
+    "beta2": SHARE,
+    "epsilon": POSITIVE,
+    "weight_decay": POSITIVE | NULL,
+    "clip_norm": POSITIVE | NULL,
+    "regularizer.coeff": POSITIVE,
     **{f"lr.{key}": kind for key, kind in _SCHEDULE.items()},
 }
 
 # By key: * stands for any one key or list entry, ** for any number of them.
 VALUES: dict[str, Kind] = {
-    "Global.epochs": _COUNT,
+    "Global.epochs": COUNT,
     # -1 saves no checkpoints of single epochs.
-    "Global.save_interval": _COUNT | _one_of(-1),
-    "Global.eval_interval": _COUNT,
-    "Global.start_eval_epoch": _integer(0),
-    "Global.print_batch_step": _COUNT,
-    "Global.iter_per_epoch": _COUNT | _NULL,
-    "Global.update_freq": _COUNT,
-    "Global.output_dir": _PATH,
-    "Global.checkpoints": _PATH | _NULL,
-    "Global.pretrained_model": _PATH | _NULL,
-    "Global.peer_timeout": _number(10) | _one_of(0) | _NULL,
-    "Global.seed": _integer(0) | _NULL,
-    "Global.image_shape": _list_of(_COUNT, "[3, 224, 224]", length=3),
-    "Global.class_num": _COUNT,
-    "Global.max_corrupt_images": _SHARE,
-    "Global.eval_mode": _one_of("classification", "retrieval", "adaface"),
-    "Global.eval_during_train": _SWITCH,
-    "Global.preflight": _SWITCH,
-    "Global.progress": _SWITCH,
-    "Global.use_visualdl": _SWITCH,
-    "Global.use_dali": _SWITCH,
-    "Global.use_multilabel": _SWITCH,
-    "Global.to_static": _SWITCH,
-    "Global.export_onnx": _SWITCH,
-    "Arch.class_num": _COUNT,
-    "Arch.Head.class_num": _COUNT,
-    "Arch.models.*.*.class_num": _COUNT,
-    "Arch.**.pretrained": _SWITCH | _PATH | _NULL,
-    "DataLoader.**.dataset.image_root": _PATH,
-    "DataLoader.**.dataset.cls_label_path": _PATH,
-    "DataLoader.**.sampler.batch_size": _COUNT,
-    "DataLoader.**.sampler.drop_last": _SWITCH,
-    "DataLoader.**.sampler.shuffle": _SWITCH,
-    "DataLoader.**.loader.num_workers": _integer(0),
-    "DataLoader.**.loader.use_shared_memory": _SWITCH,
-    "EMA.decay": _BELOW_ONE,
-    "Infer.batch_size": _COUNT,
-    "Infer.PostProcess.topk": _COUNT,
-    "Loss.Train": _list_of(_ANY, "`- CELoss: {weight: 1.0}`"),
-    "Loss.*.*.*.weight": _number(),
-    "Loss.*.*.CELoss.epsilon": _SHARE | _NULL,
-    "Metric.*.*.TopkAcc.topk": _COUNT | _list_of(_COUNT, "[1, 5]"),
-    "AMP.use_amp": _SWITCH,
-    "AMP.use_fp16_test": _SWITCH,
-    "AMP.use_dynamic_loss_scaling": _SWITCH,
-    "AMP.scale_loss": _RATE,
+    "Global.save_interval": COUNT | one_of(-1),
+    "Global.eval_interval": COUNT,
+    "Global.start_eval_epoch": integer(0),
+    "Global.print_batch_step": COUNT,
+    "Global.iter_per_epoch": COUNT | NULL,
+    "Global.update_freq": COUNT,
+    "Global.output_dir": PATH,
+    "Global.checkpoints": PATH | NULL,
+    "Global.pretrained_model": PATH | NULL,
+    "Global.peer_timeout": number(10) | one_of(0) | NULL,
+    "Global.seed": integer(0) | NULL,
+    "Global.image_shape": list_of(COUNT, "[3, 224, 224]", length=3),
+    "Global.class_num": COUNT,
+    "Global.max_corrupt_images": SHARE,
+    "Global.eval_mode": one_of("classification", "retrieval", "adaface"),
+    "Global.eval_during_train": SWITCH,
+    "Global.preflight": SWITCH,
+    "Global.progress": SWITCH,
+    "Global.use_visualdl": SWITCH,
+    "Global.use_dali": SWITCH,
+    "Global.use_multilabel": SWITCH,
+    "Global.to_static": SWITCH,
+    "Global.export_onnx": SWITCH,
+    "Arch.class_num": COUNT,
+    "Arch.Head.class_num": COUNT,
+    "Arch.models.*.*.class_num": COUNT,
+    "Arch.**.pretrained": SWITCH | PATH | NULL,
+    "DataLoader.**.dataset.image_root": PATH,
+    "DataLoader.**.dataset.cls_label_path": PATH,
+    "DataLoader.**.sampler.batch_size": COUNT,
+    "DataLoader.**.sampler.drop_last": SWITCH,
+    "DataLoader.**.sampler.shuffle": SWITCH,
+    "DataLoader.**.loader.num_workers": integer(0),
+    "DataLoader.**.loader.use_shared_memory": SWITCH,
+    "EMA.decay": BELOW_ONE,
+    "Infer.batch_size": COUNT,
+    "Infer.PostProcess.topk": COUNT,
+    "Loss.Train": list_of(ANYTHING, "`- CELoss: {weight: 1.0}`"),
+    "Loss.*.*.*.weight": number(),
+    "Loss.*.*.CELoss.epsilon": SHARE | NULL,
+    "Metric.*.*.TopkAcc.topk": COUNT | list_of(COUNT, "[1, 5]"),
+    "AMP.use_amp": SWITCH,
+    "AMP.use_fp16_test": SWITCH,
+    "AMP.use_dynamic_loss_scaling": SWITCH,
+    "AMP.scale_loss": POSITIVE,
     **{f"Optimizer.{key}": kind for key, kind in _OPTIMIZER.items()},
     # Several optimizers stand in a list, each under its name.
     **{f"Optimizer.*.*.{key}": kind for key, kind in _OPTIMIZER.items()},
@@ -246,36 +158,9 @@ def check_schema(config: Config, mode: str) -> Iterator[Finding]:
         old, new = old.split(".")[1], new.split(".")[1]
         if isinstance(settings, dict) and old in settings:
             settings.setdefault(new, settings.pop(old))
-    for pattern, kind in VALUES.items():
-        if pattern.startswith("Optimizer") and mode != "train":
-            continue
-        for owner, key, name in _places(config, pattern.split("."), ()):
-            value = owner[key]
-            try:
-                owner[key] = kind.read(value)
-            except (TypeError, ValueError, OverflowError):
-                yield error(name, f"{value!r} is not valid: expected {kind.text}")
-                owner[key] = None
-
-
-def _places(part: Any, keys: list[str], above: tuple[str, ...]) -> Iterator[tuple[Any, Any, str]]:
-    """(section, key, full name) of all matches of a pattern."""
-    if isinstance(part, dict):
-        entries = list(part.items())
-    else:
-        entries = list(enumerate(part)) if isinstance(part, list) else []
-    wanted, *rest = keys
-    if wanted == "**":
-        yield from _places(part, rest, above)
-    for key, value in entries:
-        name = (*above, str(key))
-        if wanted == "**":
-            yield from _places(value, keys, name)
-        elif wanted in ("*", key):
-            if rest:
-                yield from _places(value, rest, name)
-            else:
-                yield part, key, ".".join(name)
+    trains = mode == "train"
+    declared = {k: v for k, v in VALUES.items() if trains or not k.startswith("Optimizer")}
+    yield from check_values(config, declared)
 
 
 def unknown_keys(config: Config) -> Iterator[Finding]:
@@ -300,13 +185,3 @@ def _of_loaders(place: str, loader: Any) -> Iterator[Finding]:
     if section(loader, "sampler", "name") is None:
         valid = {"batch_size", "drop_last", "shuffle", "name"}
         yield from ignored(f"{place}.sampler", loader.get("sampler"), valid)
-
-
-def ignored(place: str, given: Any, valid: Collection[str]) -> Iterator[Finding]:
-    """A warning for each key of a section that is not among the valid ones."""
-    for key in given if isinstance(given, dict) else ():
-        if key not in valid:
-            yield warning(
-                f"{place}.{key}".lstrip("."),
-                f"nothing reads this key, so it is ignored{suggestion(str(key), valid)}",
-            )

@@ -7,15 +7,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import paddle
-
 from ....errors import UserError
-from ....training.corrupt_images import DEFAULT_SHARE, IN_A_ROW, Source, Tally
+from ....training.corrupt_images import (
+    DEFAULT_SHARE,
+    IN_A_ROW,
+    EndOfData,
+    Source,
+    Tally,
+    counting_loader,
+    in_main_thread,
+    reporting,
+)
 from ..locate import PaddleClas
 from .datasets import classes_with
-
-# Seconds to wait for DataLoader workers.
-_TIME_TO_STOP = 5
 
 
 class CorruptImages:
@@ -28,7 +32,7 @@ class CorruptImages:
 
     def __init__(self, ppcls: PaddleClas) -> None:
         self.datasets = tuple(classes_with(ppcls, "__getitem__", "self.__getitem__(rnd_idx)"))
-        self.DataLoader = _loader_class(self)
+        self.DataLoader = counting_loader(self.add)
         self._logger = ppcls.module("utils.logger")
         self._reading = threading.local()
         # Those of the Engine that is being built, and the section of the config that its current
@@ -47,7 +51,8 @@ class CorruptImages:
         for name, trained in (("train_epoch_func", True), ("eval_func", False)):
             tallies = [tally for tally in self._built if tally.source.trained == trained]
             if tallies and hasattr(engine, name):
-                setattr(engine, name, self._reporting(getattr(engine, name), tallies))
+                reported = reporting(getattr(engine, name), tallies, self._logger.warning)
+                setattr(engine, name, reported)
 
     @contextmanager
     def building(self, section: str) -> Iterator[None]:
@@ -89,76 +94,16 @@ class CorruptImages:
         try:
             if len(stack) <= IN_A_ROW:
                 return original(dataset, index)
-            if tally is None or _in_main_thread():
+            if tally is None or in_main_thread():
                 raise UserError(
                     f"{IN_A_ROW} images in a row could not be read by {type(dataset).__name__}, "
                     f"{_file_of(dataset, index)} would be the next; the errors are logged above. "
                     f"Check the images, and the transform_ops, whose errors look the same."
                 )
             tally.give_up()
-            raise _EndOfData
+            raise EndOfData
         finally:
             stack.pop()
-
-    def _reporting(self, run: Any, tallies: list[Tally]) -> Any:
-        """``run``, an epoch of training or an evaluation, with a report of corrupt images."""
-
-        def reporting(*args: Any, **kwargs: Any) -> Any:
-            try:
-                result = run(*args, **kwargs)
-            except UserError:
-                raise
-            except Exception:
-                # The cause, instead of the error that the loader made of it.
-                for tally in tallies:
-                    tally.check()
-                raise
-            for tally in tallies:
-                if paddle.distributed.get_world_size() > 1:
-                    tally.unite()
-                report = tally.report()
-                if report:
-                    self._logger.warning(report)
-                tally.check()
-            return result
-
-        return reporting
-
-
-class _EndOfData(StopIteration):
-    """Ends the reading of data without a traceback, in any process or thread.
-
-    Without workers a thread reads, where StopIteration ends the loader and any other exception
-    leaves it waiting forever. From a worker the loader takes the class and raises it with a text
-    in a thread of its own, which prints all exceptions but SystemExit.
-    """
-
-    def __new__(cls, *text: str) -> Any:
-        return SystemExit() if text else super().__new__(cls)
-
-
-def _loader_class(images: CorruptImages) -> type:
-    class DataLoader(paddle.io.DataLoader):
-        def __init__(self, dataset: Any, *args: Any, **kwargs: Any) -> None:
-            # Before workers are forked, which share the tallies.
-            self._tallies = images.add(dataset)
-            super().__init__(dataset, *args, **kwargs)
-
-        def __iter__(self) -> Iterator[Any]:
-            batches = super().__iter__()
-            try:
-                for batch in batches:
-                    for tally in self._tallies:
-                        tally.check(paddle.distributed.get_world_size())
-                    yield batch
-            except BaseException:
-                # If a traceback keeps the iterator alive until garbage collection, Paddle waits
-                # forever for the workers: their queues are closed by then.
-                if self.num_workers:
-                    batches._try_shutdown_all(_TIME_TO_STOP)
-                raise
-
-    return DataLoader
 
 
 def _parts(dataset: Any) -> list[Any]:
@@ -172,8 +117,3 @@ def _file_of(dataset: Any, index: Any) -> str:
         return str(dataset.images[index])
     except Exception:  # not all data sets keep a list of files
         return f"item {index}"
-
-
-def _in_main_thread() -> bool:
-    in_worker = paddle.io.get_worker_info() is not None
-    return not in_worker and threading.current_thread() is threading.main_thread()

@@ -11,11 +11,12 @@ from typing import Any, Callable
 from paddle import distributed
 
 from ....training import progress_bar
+from ....training.epoch_summary import Epoch, summary
 from ....training.loaders import WatchedLoader
 from ..locate import PaddleClas
 from ..monkeypatch import MonkeyPatch
+from ..training_log import best_of, read_training_log
 from .datasets import evaluation_loaders
-from .epoch_summary import Epoch, best_of, summary
 from .training_run import TrainingRun
 
 
@@ -37,7 +38,7 @@ class Progress:
         self._run = run
         self._has_bars = self._settings.get("progress", True) and progress_bar.terminal_shows_bars()
         self._lines = _LinesOfEpochs()
-        self._pass: _Pass | None = None
+        self._pass: progress_bar.Steps | None = None
         self._epoch: Epoch | None = None
         self._epoch_began = 0.0
         # Of all epochs so far: seconds, and how many they are; one that was resumed counts in part.
@@ -98,9 +99,10 @@ class Progress:
         return f"Epoch {number}/{self._settings['epochs']}"
 
     @contextlib.contextmanager
-    def _passing(self, title: str, total: int, done: int = 0) -> Iterator[_Pass]:
+    def _passing(self, title: str, total: int, done: int = 0) -> Iterator[progress_bar.Steps]:
         with progress_bar.open_bar(self._has_bars, title, total, done) as bar:
-            self._pass = _Pass(bar, total - done)
+            processes = distributed.get_world_size()
+            self._pass = progress_bar.Steps(bar, total - done, processes)
             try:
                 yield self._pass
                 self._before_batch()  # the end of the last step
@@ -110,11 +112,12 @@ class Progress:
 
     def _before_batch(self) -> None:
         if self._pass is not None:
-            self._pass.end_step(getattr(self._engine, "output_info", {}))
+            loss = getattr(self._engine, "output_info", {}).get("loss")
+            self._pass.end_step(None if loss is None else loss.avg)
 
     def _on_batch(self, batch: Any) -> None:
         if self._pass is not None:
-            self._pass.begin_step(batch)
+            self._pass.begin_step(_count_images(batch))
 
     def _end_epoch(self) -> None:
         epoch, self._epoch = self._epoch, None
@@ -128,52 +131,10 @@ class Progress:
         epochs, left = self._settings["epochs"], None
         if self._epochs:
             left = self._seconds / self._epochs * (epochs - epoch.number)
-        self._logger.info(summary(epoch, epochs, lines, self._best, left))
-
-
-class _Pass:
-    """The steps of one training epoch, or of one evaluation.
-
-    Attributes:
-        done: number of complete steps.
-        images: images that they have read, in all processes.
-        began: start time.
-        seconds: what all of them took, once it is over.
-    """
-
-    def __init__(self, bar: progress_bar.Bar, limit: int) -> None:
-        self.done = 0
-        self.images = 0
-        self.began = monotonic()
-        self.seconds = 0.0
-        self._bar = bar
-        self._limit = limit
-        self._processes = distributed.get_world_size()
-        self._reads: int | None = None
-
-    def begin_step(self, batch: Any) -> None:
-        """The loader returns ``batch``."""
-        self._reads = _count_images(batch)
-
-    def end_step(self, averages: dict[str, Any]) -> None:
-        """The step on the last batch, if there was one, is complete.
-
-        Args:
-            averages: PaddleClas's meters of losses and metrics in this epoch.
-        """
-        reads, self._reads = self._reads, None
-        # Some versions read one batch more than they train on.
-        if reads is None or self.done >= self._limit:
-            return
-        self.done += 1
-        self.images += reads * self._processes
-        if self._bar.disable:
-            return
-        speed = f"{self.images / max(monotonic() - self.began, 1e-9):.1f} images/s"
-        loss = averages.get("loss")
-        text = speed if loss is None else f"loss: {loss.avg:.5f}, {speed}"
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update()
+        log = read_training_log(lines)
+        curves = (log.train, log.evaluation, log.averaged)
+        values = (curve.get(epoch.number, {}) for curve in curves)
+        self._logger.info(summary(epoch, epochs, *values, self._best, left))
 
 
 class _LinesOfEpochs(logging.Handler):
@@ -192,5 +153,4 @@ class _LinesOfEpochs(logging.Handler):
 def _count_images(batch: Any) -> int:
     """The number of images, ``[N, C, H, W]``, in a batch of PaddleClas or DALI."""
     images = batch[0]["data"] if isinstance(batch[0], dict) else batch[0]
-    shape = images.shape() if callable(images.shape) else images.shape
-    return int(shape[0])
+    return int((images.shape() if callable(images.shape) else images.shape)[0])

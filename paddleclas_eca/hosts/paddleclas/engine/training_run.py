@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,8 +97,14 @@ class TrainingRun:
         Raises:
             SystemExit: a signal asked the run to stop. It is saved, and the code is
                 :data:`~paddleclas_eca.training.signals.EXIT_CODE`.
-            UserError: there is no checkpoint to resume from as the config asks.
+            UserError: an epoch has no step, or there is no checkpoint to resume from as the
+                config asks.
         """
+        if not len(self._engine.train_dataloader):
+            raise UserError(
+                "DataLoader.Train: an epoch has no step: its images are fewer than a batch. Set a "
+                "smaller sampler.batch_size, or -o DataLoader.Train.sampler.drop_last=False"
+            )
         self._choose_checkpoint()
         self._attach()
         with self._stop.listen(self._logger.warning):
@@ -116,7 +123,7 @@ class TrainingRun:
         folder = run_folder(self._ppcls, self._engine.config)
         if given != AUTO:
             folder = Path(given).parent
-        if self._rank == 0 and folder.is_dir():
+        if self._rank == 0 and os.path.isdir(folder):
             recover(folder)
         self._wait_for_all()
         if given != AUTO:
@@ -226,16 +233,8 @@ class TrainingRun:
         )
 
     def _shield_workers(self, loader: Any) -> None:
-        if not isinstance(loader, paddle.io.DataLoader):
-            return
-        initialize = loader.worker_init_fn
-
-        def initialize_shielded(worker: int) -> None:
-            self._stop.shield_worker()
-            if initialize is not None:
-                initialize(worker)
-
-        loader.worker_init_fn = initialize_shielded
+        if isinstance(loader, paddle.io.DataLoader):
+            self._stop.shield_workers_of(loader)
 
     def _train_epoch(self, train: Callable[[], None], number: int) -> None:
         resumed, self._resumed = self._resumed, Position()

@@ -50,6 +50,24 @@ def test_an_empty_list(look, tmp_path):
     assert (found.severity, found.place) == (ERROR, LIST)
 
 
+@pytest.mark.parametrize(
+    ("changes", "processes", "ok"),
+    [
+        ({"batch_size": 40}, 1, True),
+        ({"batch_size": 41}, 1, False),
+        ({"batch_size": 21}, 2, False),
+        ({"batch_size": 14}, 3, True),
+        ({"batch_size": 40, "name": "BatchSampler"}, 2, True),
+        ({"batch_size": 41, "drop_last": False}, 1, True),
+    ],
+)
+def test_an_epoch_has_a_step(look, changes, processes, ok):
+    sampler = {"drop_last": True, **changes}
+    changes = {f"DataLoader.Train.sampler.{key}": value for key, value in sampler.items()}
+    errors = [f.place for f in look(changes, processes) if f.severity == ERROR]
+    assert errors == ([] if ok else ["DataLoader.Train.sampler.batch_size"])
+
+
 def test_classes_without_images(look, tmp_path):
     found = look({"Arch.class_num": 14, NAMES: None})
     assert [finding.severity for finding in found] == [WARNING, WARNING]

@@ -99,3 +99,17 @@ def test_a_finding_is_a_line_of_a_pipe_and_a_row_of_a_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     lines = table(FINDINGS, _Terminal()).splitlines()
     assert len(lines) > 5 and max(map(len, lines)) <= 80
+
+
+PATHS = ["Global.pretrained_model", "Infer.PostProcess.class_id_map_file", "Global.checkpoints"]
+
+
+@pytest.mark.parametrize("key", PATHS)
+def test_names_that_no_file_can_have(ppcls, make_config, key):
+    (found,) = inspect_run(ppcls, make_config({key: "a" * 300}), 1)
+    assert (found.severity, found.place) == (ERROR, key)
+
+
+def test_an_output_directory_that_no_file_system_takes(make_engine):
+    with pytest.raises(UserError, match="a{300}"):
+        make_engine({"Global.output_dir": "a" * 300})

@@ -12,9 +12,10 @@ import paddle
 import pytest
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.hosts.paddleclas.engine import epoch_summary, progress
-from paddleclas_eca.hosts.paddleclas.engine.epoch_summary import Epoch
-from paddleclas_eca.training import progress_bar
+from paddleclas_eca.hosts.paddleclas.engine import progress
+from paddleclas_eca.hosts.paddleclas.training_log import best_of, read_training_log
+from paddleclas_eca.training import epoch_summary, progress_bar
+from paddleclas_eca.training.epoch_summary import Epoch
 from paddleclas_eca.training.signals import StopTraining
 
 STEPS = 4  # of 10 images
@@ -71,7 +72,8 @@ class Clock:
 @pytest.fixture
 def clock(ppcls, monkeypatch):
     clock = Clock(ppcls.module("utils.logger")._logger)
-    monkeypatch.setattr(progress, "monotonic", clock)
+    for module in (progress, progress_bar):
+        monkeypatch.setattr(module, "monotonic", clock)
     with clock.saving_takes_time():
         yield clock
 
@@ -250,7 +252,9 @@ def test_a_failure_leaves_everything_as_it_was(make_engine, ppcls, bars):
 
 
 def line_of(*said, epoch=None, best=None, left=None):
-    return epoch_summary.summary(epoch or Epoch(2, STEPS, whole=4.4), 3, said, best, left)
+    log = read_training_log(said)
+    values = (curve.get(2, {}) for curve in (log.train, log.evaluation, log.averaged))
+    return epoch_summary.summary(epoch or Epoch(2, STEPS, whole=4.4), 3, *values, best, left)
 
 
 LINES = {
@@ -282,9 +286,9 @@ def test_metrics_have_the_names_of_paddleclas(said):
 
 def test_the_best_is_of_weights_or_averages():
     said = ["[Eval][Epoch 2][best metric ema: 0.75]", "[Eval][Epoch 2][best metric: 0.5]"]
-    assert epoch_summary.best_of(said, None) == epoch_summary.best_of(said[::-1], 0.6) == 0.75
-    assert epoch_summary.best_of(said, 0.8) == epoch_summary.best_of([], 0.8) == 0.8
-    assert epoch_summary.best_of([], None) is None
+    assert best_of(said, None) == best_of(said[::-1], 0.6) == 0.75
+    assert best_of(said, 0.8) == best_of([], 0.8) == 0.8
+    assert best_of([], None) is None
 
 
 def test_the_time_left_is_shown_in_days():

@@ -375,3 +375,10 @@ def test_the_loss_scaler_is_resumed(train):
 
     train({**AUTO, "Global.epochs": 1}, prepare=expect_state)
     assert scalers[-1].loaded == expected
+
+
+def test_an_epoch_without_a_step(make_engine):
+    sampler = {"batch_size": 1000, "drop_last": True}
+    changes = {f"DataLoader.Train.sampler.{key}": value for key, value in sampler.items()}
+    with pytest.raises(UserError, match=r"DataLoader\.Train.*drop_last"):
+        make_engine({**changes, "Global.preflight": False}).train()

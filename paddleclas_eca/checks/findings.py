@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from ....errors import UserError
+from ..errors import UserError
 
 ERROR, WARNING = "error", "warning"
 

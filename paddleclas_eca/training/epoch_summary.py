@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..training_log import read_training_log
-
-_BEST = re.compile(r"\[best metric(?: ema)?: ([-+.\deE]+)\]")
 _MAIN = "top1"
 
 
@@ -34,28 +29,29 @@ class Epoch:
     whole: float = 0.0
 
 
-def best_of(lines: Sequence[str], best: float | None) -> float | None:
-    """The best metric of the weights or their averages, in lines of the log or before them."""
-    found = [float(value) for line in lines for value in _BEST.findall(line)]
-    return max(found + ([] if best is None else [best]), default=None)
+Values = dict[str, float]
 
 
 def summary(
-    epoch: Epoch, epochs: int, lines: Sequence[str], best: float | None, left: float | None
+    epoch: Epoch,
+    epochs: int,
+    train: Values,
+    evaluation: Values,
+    averaged: Values,
+    best: float | None,
+    left: float | None,
 ) -> str:
     """The line for a complete epoch.
 
     Args:
         epoch: the epoch.
         epochs: number of epochs of the run.
-        lines: what PaddleClas has logged in it.
-        best: the best value so far of the metric that ``best_model`` is chosen by.
+        train: losses and metrics of its steps; empty without any.
+        evaluation: those of its evaluation.
+        averaged: those of the averaged weights (EMA).
+        best: the best value so far of the metric that the best model is chosen by.
         left: seconds that the rest of the run will take, if they are known.
     """
-    log = read_training_log(lines)
-    train = log.train.get(epoch.number, {})
-    evaluation = log.evaluation.get(epoch.number, {})
-    averaged = log.averaged.get(epoch.number, {})
     metric = _main_metric(evaluation or train)
     evaluated = [*_values(evaluation, "loss", metric), *_values(averaged, metric, prefix="EMA ")]
     if best is not None:
@@ -71,12 +67,12 @@ def summary(
     return f"[Summary][Epoch {epoch.number}/{epochs}] {text}"
 
 
-def _main_metric(values: dict[str, float]) -> str | None:
+def _main_metric(values: Values) -> str | None:
     others = (name for name in values if "loss" not in name.lower())
     return _MAIN if _MAIN in values else next(others, None)
 
 
-def _values(values: dict[str, float], *names: str | None, prefix: str = "") -> list[str]:
+def _values(values: Values, *names: str | None, prefix: str = "") -> list[str]:
     return [f"{prefix}{name}: {values[name]:.5f}" for name in names if name in values]
 
 

@@ -1,0 +1,1 @@
+"""Checks of configs: declared values, arithmetic in text, and the findings about them."""
