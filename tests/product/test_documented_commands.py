@@ -96,6 +96,8 @@ def made_small(words: list[str], digits: list[str]) -> list[str]:
     """The words, with overrides where they name a config."""
     if "-c" not in words:
         return words
+    # The flowers of the desk have two classes.
+    words = [word.replace("Arch.class_num=102", "Arch.class_num=2") for word in words]
     overrides = [*digits, "Global.epochs=1"] if "digits/" in " ".join(words) else _SMALL
     return [*words, *(word for override in overrides for word in ("-o", override))]
 

@@ -75,7 +75,7 @@ def test_code_and_command_of_the_document(exported, repository, run_python, run_
         (tmp_path / name).write_bytes(shipped.read_bytes())
     text = (repository / "docs" / "deployment.md").read_text(encoding="utf-8")
     parts = {part.partition("\n")[0]: part for part in text.split("\n## ")}
-    titles = ["In Python", "Paddle Inference", *(["ONNX Runtime"] if HAS_ONNX else [])]
+    titles = ["Python", "Paddle Inference", *(["ONNX Runtime"] if HAS_ONNX else [])]
     code = [re.search(r"```python\n(.*?)```", parts[title], re.DOTALL)[1] for title in titles]
     printed = run_python("-c", "\n".join(code), cwd=tmp_path).stdout.splitlines()
     # Paddle's C++ code prints that while it optimises; our own tools keep it away.
