@@ -88,7 +88,7 @@ def load_yaml(path: Path) -> Config:
     """
     content = read_file(path, "a config", _MAX_BYTES)
     try:
-        config = _without_aliases(yaml.load(content.decode("utf-8"), Loader=_Loader))
+        config = without_aliases(yaml.load(content.decode("utf-8"), Loader=_Loader))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(
@@ -104,19 +104,19 @@ def load_yaml(path: Path) -> Config:
     return config
 
 
-def _without_aliases(value: Any) -> Any:
+def without_aliases(value: Any, most: int = _MAX_VALUES) -> Any:
     """A copy in which each YAML alias has a value of its own, as overrides need it.
 
     Raises:
-        ValueError: a few nested aliases stand for more values than any config has.
+        ValueError: a few nested aliases stand for more than ``most`` values.
     """
-    left = _MAX_VALUES
+    left = most
 
     def copied(part: Any) -> Any:
         nonlocal left
         left -= 1
         if left < 0:
-            raise ValueError(f"with its aliases, it has more than {_MAX_VALUES:,} values")
+            raise ValueError(f"with its aliases, it has more than {most:,} values")
         if isinstance(part, dict):
             return {key: copied(entry) for key, entry in part.items()}
         return [copied(entry) for entry in part] if isinstance(part, list) else part

@@ -31,6 +31,7 @@ from typing import Any
 
 import yaml
 
+from ..configs import without_aliases
 from ..errors import UserError
 from ..files import flush, read_file, write_files
 
@@ -47,6 +48,8 @@ FORMAT = 1
 _FILES = (PROGRAM, OLD_PROGRAM, WEIGHTS, f"{WEIGHTS}.info", DESCRIPTION, ONNX, METADATA)
 _STAGE = ".exporting-"
 _TEXT_LIMIT = 2**26
+# Far more than the names of all classes.
+_MOST_VALUES = 2**19
 _EXPORT = "paddleclas-eca export_model -c CONFIG -o Global.pretrained_model=WEIGHTS"
 
 Steps = Sequence[Mapping[str, Any]]
@@ -297,7 +300,8 @@ def read_folder(folder: Path) -> ExportedModel:
     _check_files(folder)
     try:
         metadata = json.loads(read_file(folder / METADATA, "JSON", _TEXT_LIMIT))
-        description = yaml.safe_load(read_file(folder / DESCRIPTION, "YAML", _TEXT_LIMIT))
+        described = yaml.safe_load(read_file(folder / DESCRIPTION, "YAML", _TEXT_LIMIT))
+        description = without_aliases(described, _MOST_VALUES)
         if metadata["format"] != FORMAT:
             raise UserError(
                 f"{folder} was exported by another version of paddleclas_eca (format "

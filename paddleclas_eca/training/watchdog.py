@@ -220,7 +220,8 @@ class Watchdog:
     def disconnect(self, kind: bytes, reason: str = "") -> None:
         """Tell the others not to wait for this process any more."""
         self._done.set()
-        self._send(kind, reason)
+        for peer in list(self._peers):
+            peer.send(kind + reason.encode()[:_LONGEST_REASON])
 
     def end(self, reason: str, kind: bytes = LOST) -> None:
         """End this process and say why, unless it has disconnected."""
@@ -242,10 +243,6 @@ class Watchdog:
         if self._failure:
             self.end(self._failure, FAILED)
         self.end(f"it lost the connection to another process ({remark})")
-
-    def _send(self, kind: bytes, reason: str) -> None:
-        for peer in list(self._peers):
-            peer.send(kind + reason.encode()[:_LONGEST_REASON])
 
     def _add(self, connection: socket.socket, rank: int) -> None:
         connection.setblocking(False)

@@ -264,11 +264,7 @@ def convert_file(
         )
     write = WRITERS[output.suffix]
     if output.suffix == PADDLE_SUFFIX:
-        arch = conversion.arch(output)
-        writers = [
-            partial(write, conversion.state),
-            lambda path: path.write_text(arch, encoding="utf-8"),
-        ]
+        writers = [partial(write, conversion.state), conversion.arch(output)]
     else:
         writers = [partial(write, to_pytorch(conversion))]
     write_files(dict(zip(targets, writers)))

@@ -269,6 +269,16 @@ DAMAGE = {
     "no JSON": (lambda f: (f / "metadata.json").write_text("{"), "Export the model again"),
     "deep JSON": (lambda f: (f / "metadata.json").write_text("[" * 10**5), "Export the model"),
     "no YAML": (lambda f: (f / "inference.yml").write_text("a: ["), "Export the model again"),
+    # 2 to the power of 40 values, by lists of the same list twice.
+    "nested aliases": (
+        lambda f: (f / "inference.yml").write_text(
+            (f / "inference.yml").read_text()
+            + "a0: &a0 [x]\n"
+            + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(40))
+            + "PreProcess: {transform_ops: [{ResizeImage: {backend: *a40}}]}\n"
+        ),
+        "Export the model again",
+    ),
     "no text": (lambda f: (f / "inference.yml").write_bytes(b"\xff"), "Export the model again"),
     "interrupted": (lambda f: (f / "metadata.json").unlink(), "metadata.json missing"),
 }
