@@ -14,7 +14,7 @@ def requirements(name):
 
 
 def version():
-    source = (ROOT / "paddleclas_eca" / "__init__.py").read_text(encoding="utf-8")
+    source = (ROOT / "paddleclas_eca" / "version.py").read_text(encoding="utf-8")
     return re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE).group(1)
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .lazy import lazy_attributes
+from .version import __version__
 
 if TYPE_CHECKING:
     from .hosts.paddleclas.locate import PaddleClas
-
-__version__ = "0.1.0"
 
 _LAZY = {
     "ECALayer": ".attention",

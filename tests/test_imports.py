@@ -25,7 +25,7 @@ LAYERS = [
     {"training", "weights", "data"},
     {"models"},
     {"attention"},
-    {"checks", "errors", "files", "runtime", "configs", "lazy", "safe_pickle"},
+    {"checks", "errors", "files", "runtime", "configs", "lazy", "version", "safe_pickle"},
 ]
 LEVELS = {name: -depth for depth, names in enumerate(LAYERS) for name in names}
 # `register()` and the lazy public names, which nothing inside the package may use.
@@ -66,7 +66,7 @@ def walk() -> Iterator[Import]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             for first, *rest in {tuple(name.split(".")[:2]) for name in names(node, file)}:
                 imported = rest[0] if rest and rest[0] in LEVELS else TOP
-                if first == PACKAGE and imported != importer and rest != ["__version__"]:
+                if first == PACKAGE and imported != importer:
                     yield Import(f"{PACKAGE}/{path}:{node.lineno}", importer, imported)
 
 

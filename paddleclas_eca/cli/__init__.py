@@ -9,8 +9,8 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from .. import __version__
 from ..errors import UserError
+from ..version import __version__
 from .command import Command
 
 # The modules of the commands, which are imported when they are needed. A module has COMMAND, or

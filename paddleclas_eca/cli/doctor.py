@@ -7,10 +7,11 @@ import importlib.metadata
 import os
 import platform
 
-from .. import __version__, register
+from .. import register
 from ..errors import UserError
 from ..hosts.paddleclas.session import PaddleClas, active_patches, find_paddleclas
 from ..runtime import ONEDNN_FLAGS, THREADS, check_paddle, tune_cpu
+from ..version import __version__
 from .command import Command
 
 _PACKAGES = (

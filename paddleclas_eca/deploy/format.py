@@ -163,7 +163,7 @@ def write_descriptions(
     """
     import paddle
 
-    from .. import __version__
+    from ..version import __version__
 
     (input_name, input_shape), (output_name, output_shape) = input, output
     decode = [step["DecodeImage"] or {} for step in steps if "DecodeImage" in step]
