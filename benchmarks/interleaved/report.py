@@ -135,7 +135,7 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> list[Path]:
         ax.grid(axis="y", visible=False)
         ax.set_title(title(comparison), loc="left")
     axes[-1, 0].set_xlabel(f"speed / {comparisons[0].results[0].label} (median, quartiles)")
-    return save(figure, path, few_colours=True)
+    return save(figure, path)
 
 
 def make_directory(directory: Path) -> None:
