@@ -27,7 +27,8 @@ def test_two_processes_end_together(tmp_path, run_tool, short_digits):
     assert finished.returncode == 1
     first, other = ((tmp_path / "log" / f"workerlog.{rank}").read_text() for rank in (0, 1))
     assert "2 errors before the run" in first
-    assert "Optimizer.momentun: " not in other and "Traceback" not in other
+    # The launcher may end this one first, and Paddle then writes a C++ traceback.
+    assert "Optimizer.momentun: " not in other and "\nTraceback" not in f"\n{other}"
 
 
 def test_paddleclas_script_has_it_too(tmp_path, run_python, short_digits):
