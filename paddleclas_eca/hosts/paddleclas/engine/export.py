@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
@@ -18,6 +16,7 @@ from ..config_check.rules import example_image, network_section
 from ..evaluation import config_preprocess
 from ..inference_config import inference_transforms, postprocess
 from ..locate import PaddleClas
+from ..monkeypatch import MonkeyPatch
 from ..source import source_has
 from .run import plain
 
@@ -44,14 +43,23 @@ def export_folder(ppcls: PaddleClas, engine: Any, export: Callable[[], None]) ->
     if settings.get(EXPORT_ONNX):
         check_converter()
     messages: list[str] = []
+    activations: list[str | None] = []
+
+    def build(original: Any, exported: Any, *args: Any, **kwargs: Any) -> None:
+        original(exported, *args, **kwargs)
+        act = exported.out_act
+        activations.append(None if act is None else type(act).__name__.lower())
+
+    changes = MonkeyPatch()
     with staged_folder(folder, "Global.save_inference_dir") as stage:
         # develop's own inference.yml fails on what ours admits, such as no class names.
         settings.update(save_inference_dir=str(stage), export_for_fd=False)
+        changes.wrap(ppcls.module("engine.engine").ExportModel, "__init__", build)
+        changes.set(logger, "info", messages.append)
         try:
-            with _activation_of_export(ppcls) as activations:
-                with _replaced(logger, "info", messages.append):
-                    export()
+            export()
         finally:
+            changes.undo()
             settings["save_inference_dir"] = str(folder)
         config = plain(engine.config)
         _describe(ppcls, stage, config, activations[-1])
@@ -59,31 +67,6 @@ def export_folder(ppcls: PaddleClas, engine: Any, export: Callable[[], None]) ->
             messages.append(_add_onnx(ppcls, stage, config))
     for message in messages:
         logger.info(message.replace(str(stage), str(folder)))
-
-
-@contextlib.contextmanager
-def _activation_of_export(ppcls: PaddleClas) -> Iterator[list[str | None]]:
-    """The activations that PaddleClas appends to the networks that it exports inside."""
-    exported = ppcls.module("engine.engine").ExportModel
-    build = exported.__init__
-    activations: list[str | None] = []
-
-    def noted(self: Any, *args: Any, **kwargs: Any) -> None:
-        build(self, *args, **kwargs)
-        activations.append(None if self.out_act is None else type(self.out_act).__name__.lower())
-
-    with _replaced(exported, "__init__", noted):
-        yield activations
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    kept = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, kept)
 
 
 def _describe(ppcls: PaddleClas, stage: Path, config: dict, activation: str | None) -> None:
