@@ -8,12 +8,13 @@ from paddleclas_eca import register
 from paddleclas_eca.configs import find_config, list_configs, load_yaml
 from paddleclas_eca.hosts.paddleclas.config_check import ERROR, attr_dict, inspect_run
 
-# They cannot be trained: PaddleClas has no RandomCrop and no BlurImage, and Paddle wants one rate
-# more than there are epochs to change it at.
+# They cannot be trained: PaddleClas has no RandomCrop and no BlurImage, Paddle wants one rate more
+# than there are epochs to change it at, and TimmAutoAugment splits its config_str, which is null.
 CANNOT_BE_TRAINED = {
     "clarity_assessment/PPLCNet_x1_0.yaml": "transform_ops.1",
     "ResNet50_UReID_infer.yaml": "transform_ops.3",
     "StrongBaselineAttr.yaml": "Optimizer.lr.values",
+    "FasterNet_T0.yaml": "TimmAutoAugment",
 }
 # Of this machine, not of the config.
 _ABSENT = ("does not exist", "is not a file", "DALI is not installed")
