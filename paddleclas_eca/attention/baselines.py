@@ -33,6 +33,8 @@ class SELayer(ChannelAttention):
         reduction: the hidden layer has C / reduction units, truncated and at least 1.
     """
 
+    gate = "fc2.weight"
+
     def __init__(
         self, channels: int, reduction: int = 16, data_format: str = "NCHW", lr_mult: float = 1.0
     ) -> None:
@@ -61,6 +63,8 @@ class SEVar1(ChannelAttention):
 class SEVar2(ChannelAttention):
     """SE-Var2 (Table 2): ``f(y) = w * y``, each channel by itself. C parameters."""
 
+    gate = "weight"
+
     def __init__(self, channels: int, data_format: str = "NCHW", lr_mult: float = 1.0) -> None:
         super().__init__(channels, data_format)
         attr = ParamAttr(initializer=Constant(1.0), learning_rate=lr_mult)
@@ -73,6 +77,8 @@ class SEVar2(ChannelAttention):
 
 class SEVar3(ChannelAttention):
     """SE-Var3 (Table 2): ``f(y) = W y``, every channel with every other. C^2 parameters."""
+
+    gate = "fc.weight"
 
     def __init__(self, channels: int, data_format: str = "NCHW", lr_mult: float = 1.0) -> None:
         super().__init__(channels, data_format)
@@ -91,6 +97,8 @@ class SEGC(ChannelAttention):
     Args:
         groups: number of groups, a divisor of C; or ``"C/n"`` for groups of n channels.
     """
+
+    gate = "conv.weight"
 
     def __init__(
         self, channels: int, groups: int | str = 16, data_format: str = "NCHW", lr_mult: float = 1.0
@@ -132,6 +140,8 @@ class ECANS(ChannelAttention):
         k_size: an odd int, or ``"adaptive"`` for the paper's rule (Eq. 12).
         padding_mode: ``"zeros"``, or ``"circular"`` to wrap around at the first and last channel.
     """
+
+    gate = "weight"
 
     def __init__(
         self,

@@ -31,6 +31,10 @@ class ChannelAttention(nn.Layer):
         channels: number of channels C of the input, at least 1.
         data_format: ``"NCHW"`` or ``"NHWC"``, the layout of input and output.
 
+    Attributes:
+        gate: name of the parameter to which the scores are proportional, so that all weights
+            of channels are 0.5 where it is 0; empty if there is none.
+
     Shape:
         input and output: ``[N, C, H, W]``, or ``[N, H, W, C]`` with ``data_format="NHWC"``.
 
@@ -38,6 +42,8 @@ class ChannelAttention(nn.Layer):
         UserError: (a ValueError) an argument is out of range, or the input has another
             number of channels.
     """
+
+    gate = ""
 
     def __init__(self, channels: int, data_format: str) -> None:
         super().__init__()

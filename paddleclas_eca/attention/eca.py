@@ -117,6 +117,8 @@ class ECALayer(ChannelAttention):
         [8, 256, 14, 14]
     """
 
+    gate = "conv.weight"
+
     def __init__(
         self,
         channels: int,

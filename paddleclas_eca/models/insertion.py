@@ -17,7 +17,7 @@ from ..errors import UserError, excerpt, suggestion
 from .layers import dotted, feature_layout, image_channels, matching
 
 # Height and width of the image of the trial run: the most common size.
-_IMAGE_SIZE = 224
+IMAGE_SIZE = 224
 
 
 def lr_mult(layer: nn.Layer) -> float:
@@ -136,7 +136,7 @@ def general_names(names: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _evaluating(network: nn.Layer) -> Iterator[None]:
+def evaluating(network: nn.Layer) -> Iterator[None]:
     """Evaluation mode inside, the former modes afterwards."""
     layers = network.sublayers(include_self=True)
     modes = [layer.training for layer in layers]
@@ -168,10 +168,10 @@ def output_channels(
     for parameter in network.parameters():
         if not parameter._is_initialized():
             paddle.assign(paddle.zeros(parameter.shape, parameter.dtype), parameter)
-    image = paddle.zeros([1, image_channels(network), _IMAGE_SIZE, _IMAGE_SIZE])
+    image = paddle.zeros([1, image_channels(network), IMAGE_SIZE, IMAGE_SIZE])
     failure = None
     try:
-        with _evaluating(network), paddle.no_grad():
+        with evaluating(network), paddle.no_grad():
             network(image)
     except Exception as error:
         # A classifier for images of another size may fail after the layers have run.

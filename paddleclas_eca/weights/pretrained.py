@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ..errors import UserError
 from ..models import MODELS, check_model
+from .published import BACKBONE, plain_weights
 from .report import LoadReport
 from .safe_load import load
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 INSTEAD = (
     "Give a file, pretrained: PATH.pdparams, which this project or PaddleClas has written, or "
+    "backbone, to start from PaddleClas's weights without attention; or "
     "`paddleclas-eca convert` from the authors' or timm's PyTorch weights (docs/weights.md)."
 )
 
@@ -30,9 +32,10 @@ def create_model(
 
     Args:
         name: one of :func:`paddleclas_eca.list_models`.
-        pretrained: a ``.pdparams`` file (or URL) to start from, or False. Tensors that do not
-            fit, such as the classifier of another number of classes, stay as initialised,
-            and are logged.
+        pretrained: a ``.pdparams`` file (or URL) to start from; ``"backbone"`` for PaddleClas's
+            weights of the network without attention, which are downloaded; or False. Tensors that
+            do not fit, such as the classifier of another number of classes, stay as initialised,
+            and are logged. Weights without attention start the model as the same function.
         **options: options of the model, such as ``class_num``, ``k_size`` or ``attention``.
 
     Raises:
@@ -45,6 +48,8 @@ def create_model(
     """
     check_model(name)
     check_pretrained(name, pretrained, INSTEAD)
+    if pretrained == BACKBONE:
+        pretrained = plain_weights(name)
     model = MODELS[name](**options)
     load_pretrained(name, model, pretrained)
     return model
@@ -105,15 +110,26 @@ def load_weights(model: nn.Layer, path: str) -> LoadReport:
 
 
 def fill(layers: list[nn.Layer], state: dict[str, Any]) -> LoadReport:
-    """Load what fits of ``state`` into the layers, and report it."""
+    """Load what fits of ``state`` into the layers, and report it.
+
+    Weights of a network without attention start one that has it as the same function
+    (:mod:`paddleclas_eca.weights.warm_start`).
+    """
+    from .warm_start import neutral_state
+
     # Older Paddle adds a table of names, which is not a tensor.
     state = {name: value for name, value in state.items() if hasattr(value, "shape")}
+    known = dict(state)
     with warnings.catch_warnings():
         # The report says so in one line, not in one per tensor.
         warnings.filterwarnings("ignore", message="Skip loading")
         for layer in layers:
-            layer.set_state_dict(state)
-    return LoadReport.compare(layers, state)
+            changes = neutral_state(layer, state)
+            layer.set_state_dict({**state, **changes})
+            known.update(changes)
+    report = LoadReport.compare(layers, known)
+    report.neutral = len(known) - len(state)
+    return report
 
 
 def read_state(path: str) -> dict[str, Any]:
@@ -144,7 +160,10 @@ def download(url: str) -> str:
     try:
         return get_weights_path_from_url(url)
     except Exception as error:
-        raise UserError(f"the weights {url} cannot be downloaded: {error}") from error
+        raise UserError(
+            f"the weights {url} cannot be downloaded: {error}. Download them by other means, and "
+            f"give the path of the file"
+        ) from error
 
 
 def without_suffix(path: str) -> str:

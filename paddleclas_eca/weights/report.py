@@ -21,12 +21,15 @@ class LoadReport:
         missing: names of the model that are not in the file; they keep their initial values.
         reshaped: (name, shape in the file, shape in the model); they keep theirs as well.
         unexpected: names in the file that no layer has.
+        neutral: number of attentions that the file lacks and that change nothing to begin with
+            (:mod:`paddleclas_eca.weights.warm_start`); their parameters count as matched.
     """
 
     matched: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     reshaped: list[tuple[str, list, list]] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+    neutral: int = 0
 
     @classmethod
     def compare(cls, layers: Iterable[nn.Layer], state: dict[str, Any]) -> LoadReport:
@@ -63,4 +66,9 @@ class LoadReport:
             )
         if self.unexpected:
             parts.append(f"{len(self.unexpected)} not in the model: {excerpt(self.unexpected)}")
+        if self.neutral:
+            parts.append(
+                f"the file has no attention: {self.neutral} start at 0, the BatchNorm before each "
+                f"doubled, so that the function is the same"
+            )
         return "; ".join(parts)

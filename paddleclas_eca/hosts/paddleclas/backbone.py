@@ -18,7 +18,8 @@ from ...attention import ECALayer, KernelSize
 from ...errors import UserError, check_option, excerpt, suggestion
 from ...models.insertion import general_names, insert_attention, layer_names, lr_mult, sublayer
 from ...models.layers import feature_layout
-from ...weights.pretrained import check_pretrained, load_pretrained
+from ...weights.pretrained import check_pretrained, fill, load_pretrained
+from ...weights.published import BACKBONE
 from .registry import find_network
 from .se_modules import se_channels, se_modules
 from .session import activate, warn
@@ -49,9 +50,11 @@ def ECA_Backbone(
         padding_mode: ``"zeros"`` or ``"circular"``.
         class_num: number of classes; by default that of the network.
         pretrained: a ``.pdparams`` file (or URL) to start from: of this network with ECA, or
-            PaddleClas's of the network without. What does not fit stays as initialised and is
-            logged.
-        use_ssld: accepted as in PaddleClas, where it selects the weights to download.
+            PaddleClas's of the network without; or ``"backbone"``, which downloads the latter as
+            ``pretrained: True`` within ``backbone`` does. What does not fit stays as initialised
+            and is logged. Weights without attention start the network as the same function,
+            where ECA comes after a BatchNorm and what is proportional to its output.
+        use_ssld: with ``pretrained: backbone``, download the weights of PaddleClas's distillation.
         **unknown: reported.
 
     Shape:
@@ -74,11 +77,14 @@ def ECA_Backbone(
     check_pretrained(
         NAME,
         pretrained,
-        "Those of the network without ECA: `pretrained: True` within `backbone`; a file: "
-        "`pretrained: PATH`.",
+        "Those of the network without ECA: `pretrained: backbone`; a file: `pretrained: PATH`.",
     )
 
+    if pretrained == BACKBONE and isinstance(backbone, dict):
+        backbone = {**backbone, "pretrained": True, **({"use_ssld": True} if use_ssld else {})}
+        pretrained = False
     network = _build(backbone, class_num)
+    plain = network.state_dict() if backbone.get("pretrained") else None
     attention = functools.partial(
         ECALayer, k_size=k_size, data_format=feature_layout(network), padding_mode=padding_mode
     )
@@ -91,6 +97,8 @@ def ECA_Backbone(
     if backbone.get("return_patterns") and hasattr(network, "update_res"):
         # PaddleClas's hooks went with the layers that were replaced.
         network.update_res(backbone["return_patterns"])
+    if plain:
+        fill([network], plain)
     load_pretrained(NAME, network, pretrained, warn)
     return network
 

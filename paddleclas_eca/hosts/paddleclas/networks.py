@@ -10,6 +10,7 @@ from typing import Any, Callable
 from ...errors import UserError, check_option
 from ...models import MODELS, ImageClassifier, NamedModel
 from ...weights.pretrained import INSTEAD, check_pretrained, load_pretrained
+from ...weights.published import BACKBONE, plain_weights
 from .session import theseus_layer, warn
 
 
@@ -41,6 +42,8 @@ def factory(model: NamedModel) -> Callable[..., ImageClassifier]:
         for option in options:
             check_option(model.name, option, build.__signature__.parameters)
         check_pretrained(model.name, pretrained, INSTEAD)
+        if pretrained == BACKBONE:
+            pretrained = plain_weights(model.name, use_ssld)
         network = model(**options, network_class=theseus_class(model.network_class()))
         load_pretrained(model.name, network, pretrained, warn)
         return_results_of(network, return_patterns, return_stages)
@@ -52,10 +55,8 @@ def factory(model: NamedModel) -> Callable[..., ImageClassifier]:
     build.__doc__ = f"""Build {model.name} as a TheseusLayer.
 
     Args:
-        pretrained: a ``.pdparams`` file (or URL) to start from, or False. Tensors that do not
-            fit, such as the classifier of another number of classes, stay as initialised,
-            and are logged. There are no published Paddle weights to download (True).
-        use_ssld: accepted as in PaddleClas, where it selects the weights to download.
+        pretrained: as of :func:`paddleclas_eca.create_model`.
+        use_ssld: with ``pretrained: backbone``, download the weights of PaddleClas's distillation.
         return_patterns: names of layers whose outputs are returned as well.
         return_stages: stages whose outputs are returned as well: True for all, or indices from 0.
         **options: those of {model.network}, which documents them.

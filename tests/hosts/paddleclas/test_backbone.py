@@ -443,7 +443,7 @@ def test_in_distillation(arch):
         ({"insert_after": "fc"}, ["layer fc", "[1, 1000]"]),
         ({"insert_after": "blocks[0].conv1", "k_size": 4}, ["k_size", "4"]),
         ({"insert_after": "blocks[0].conv1", "padding_mode": "reflect"}, ["padding_mode"]),
-        ({"replace": "SE", "pretrained": True}, ["`pretrained: True` within `backbone`"]),
+        ({"replace": "SE", "pretrained": True}, ["`pretrained: backbone`"]),
         ({"replace": "SE", "pretrained": 3}, ["pretrained", "3"]),
         ({"insert_after": "blocks[0].conv1", "pretrained": "none/w"}, ["none/w.pdparams"]),
     ],

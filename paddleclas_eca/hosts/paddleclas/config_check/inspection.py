@@ -16,6 +16,8 @@ from ....checks.findings import ERROR, Finding, error, table
 from ....configs import Config, section
 from ....data.label_lists import drop_kept_lists
 from ....errors import UserError
+from ....models import MODELS
+from ....weights.published import BACKBONE, plain_weights
 from ..locate import PaddleClas
 from .build import Built
 from .data import check_data
@@ -98,7 +100,16 @@ def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool
 
 def _missing_weights(config: Config) -> Iterator[Finding]:
     named = {"Global.pretrained_model": config["Global"].get("pretrained_model")}
-    for key, path in {**named, **pretrained(config["Arch"])}.items():
+    for key, part in pretrained(config["Arch"]).items():
+        named[key] = part["pretrained"]
+        if named[key] == BACKBONE:
+            del named[key]
+            if part.get("name") in MODELS:
+                try:
+                    plain_weights(part["name"], bool(part.get("use_ssld")))
+                except UserError as failure:
+                    yield error(key, str(failure))
+    for key, path in named.items():
         if not isinstance(path, str) or path.startswith(("http://", "https://")):
             continue
         file = Path(f"{path.removesuffix('.pdparams')}.pdparams")

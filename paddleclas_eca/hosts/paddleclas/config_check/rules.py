@@ -350,7 +350,11 @@ def check_checkpoint_files(ppcls: PaddleClas, config: Config, checkpoint: str) -
 
 def _no_weights(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
     named = config["Global"].get("pretrained_model")
-    if mode != "train" and not named and not any(pretrained(config["Arch"]).values()):
+    if (
+        mode != "train"
+        and not named
+        and not any(part["pretrained"] for part in pretrained(config["Arch"]).values())
+    ):
         yield warning(
             "Global.pretrained_model",
             f"no weights are given, so this is {mode} of an untrained model. Name them with "
@@ -358,17 +362,14 @@ def _no_weights(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Findin
         )
 
 
-def pretrained(part: Any, place: str = "Arch") -> dict[str, Any]:
-    """Every ``pretrained`` in an Arch section, by its key."""
+def pretrained(part: Any, place: str = "Arch") -> dict[str, dict[str, Any]]:
+    """Every section with ``pretrained`` in an Arch section, by the key of that option."""
     found = {}
-    if not isinstance(part, (dict, list)):
-        return found
-    for key, value in part.items() if isinstance(part, dict) else enumerate(part):
-        where = f"{place}.{key}"
-        if key == "pretrained":
-            found[where] = value
-        elif isinstance(value, (dict, list)):
-            found.update(pretrained(value, where))
+    if isinstance(part, dict) and "pretrained" in part:
+        found[f"{place}.pretrained"] = part
+    if isinstance(part, (dict, list)):
+        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+            found.update(pretrained(value, f"{place}.{key}"))
     return found
 
 
