@@ -17,7 +17,8 @@ USAGE = """usage: python -m paddleclas_eca SCRIPT [ARGS ...]
 
 Run a script of PaddleClas, such as PaddleClas/tools/train.py, after ECA-Net's models have been
 registered. ARGS are the script's own; -c also takes the name of a config that comes with
-paddleclas_eca. All other commands: paddleclas-eca --help"""
+paddleclas_eca. A command of paddleclas-eca may stand in place of SCRIPT: python -m paddleclas_eca
+convert --help. All commands: paddleclas-eca --help"""
 
 
 def run_script(argv: Sequence[str]) -> int:
@@ -32,7 +33,8 @@ def run_script(argv: Sequence[str]) -> int:
     script = Path(argv[0])
     if not script.is_file():
         raise UserError(
-            f"no script {script}: give the path of one, such as PaddleClas/tools/train.py"
+            f"no script {script}: give the path of one, such as PaddleClas/tools/train.py, or a "
+            f"command of paddleclas-eca"
         )
     arguments = _with_shipped_config(argv[1:])
     register(script)

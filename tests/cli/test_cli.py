@@ -162,3 +162,8 @@ def test_unpacked_wheel_exports_from_anywhere(wheel, tmp_path, run_python):
     words = ["export_model", "-c", "digits/ECA_ResNet18"]
     run_python("-c", code, *words, cwd=work, env={"PYTHONPATH": str(site)})
     assert (work / "inference" / "digits" / "inference.pdiparams").is_file()
+
+
+def test_commands_run_as_a_module(run_python):
+    finished = run_python("-m", "paddleclas_eca", "summary", "--help")
+    assert "paddleclas-eca summary" in finished.stdout
