@@ -41,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-partial", action="store_true", help="write what fits, even if not everything does"
     )
+    parser.add_argument(
+        "--check",
+        nargs=2,
+        type=Path,
+        metavar=("IMAGES.npy", "LOGITS.npy"),
+        help="images [N, C, H, W] and the logits that the original gives for them, which the "
+        "model must give too; otherwise nothing is written",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
@@ -53,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from ..runtime import check_paddle
 
     check_paddle()
-    from ..weights import convert_file
+    from ..weights.conversion import SHAPES_DO_NOT_SHOW, convert_file
 
     conversion, files = convert_file(
         args.source,
@@ -63,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         padding_mode=args.padding_mode,
         allow_partial=args.allow_partial,
         overwrite=args.overwrite,
+        check=args.check,
     )
     k_size = ", ".join(map(str, conversion.options["k_size"]))
     of = "the weights'; the model has others" if conversion.k_size_differs else "the model's own"
@@ -71,6 +80,12 @@ def run(args: argparse.Namespace) -> int:
     if conversion.reasons:
         print(f"note: {conversion.reasons}")
     print(f"k_size per stage: {k_size} ({of})")
+    if conversion.new:
+        print("start: ECA at 0, the BatchNorm before it doubled; the function is the source's")
+    if conversion.difference is not None:
+        print(f"check: the logits differ by at most {conversion.difference:.1e} of their spread")
+    elif conversion.scheme.layers:
+        print(f"note: {SHAPES_DO_NOT_SHOW}. --check proves it")
     print(f"written: {', '.join(map(str, files))}")
     return 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,18 +14,26 @@ import numpy as np
 import yaml
 
 from ..errors import UserError, excerpt
-from ..files import write_files
+from ..files import read_file, write_files
 from ..models import MODELS, check_model
 from .files import PADDLE_SUFFIX, WRITERS, check_free, read_weights
 from .names import PADDLE, NamingScheme, block_of, recognise, stage_of
 from .report import LoadReport
 from .topology import depths_of, explain, family_of, native_scheme
+from .warm_start import neutral_state
 
 # A counter of PyTorch's BatchNorm that Paddle's lacks; no result depends on it.
 _DROPPED = "num_batches_tracked"
 _ATTENTION = ".attention.conv.weight"
 _CLASSIFIER = "fc.weight"
 _IMAGENET_CLASSES = 1000
+# Of converted networks, relative to the spread of their logits: 1e-5 is common in float32.
+MAX_DIFFERENCE = 1e-3
+_MAX_ARRAY = 2**30
+SHAPES_DO_NOT_SHOW = (
+    "Shapes of weights show neither the pooling, nor antialiasing, nor the activation: timm's "
+    "resnetaa50 and resnetblur50 fit where resnet50 does"
+)
 
 
 @dataclass
@@ -37,8 +47,12 @@ class Conversion:
         scheme: naming scheme of the weights.
         state: arrays by our names, in Paddle's layout; only those that fit.
         report: what fits and what does not; unexpected names are those of the file.
-        new: our names of ECA's weights, if the weights are of a network without attention.
+        new: our names of ECA's weights, if the weights are of a network without attention; they
+            are 0 in ``state`` and the BatchNorm before each is doubled, so that the model starts
+            as the same function.
         reasons: why the weights are of another network; or ``""``.
+        difference: the largest difference to the original's logits, in standard deviations of
+            these; None if it was not tried.
     """
 
     model: str
@@ -48,12 +62,12 @@ class Conversion:
     report: LoadReport
     new: list[str]
     reasons: str
+    difference: float | None = None
 
     @property
     def fits(self) -> bool:
-        """Whether all weights are used, and only new ECA weights of the model are missing."""
-        missing = len(self.report.missing) - len(self.new)
-        return not (missing or self.report.reshaped or self.report.unexpected)
+        """Whether all weights are used, and none of the model's is missing but ECA's, if new."""
+        return self.report.complete
 
     @property
     def k_size_differs(self) -> bool:
@@ -61,9 +75,10 @@ class Conversion:
         return self.options["k_size"] != list(MODELS[self.model].k_size)
 
     def __str__(self) -> str:
-        matched, report = len(self.report.matched), self.report
-        total = matched + len(report.missing) + len(report.reshaped)
-        missing = [name for name in report.missing if name not in self.new]
+        report = self.report
+        matched = len(report.matched) - len(self.new)
+        total = matched + len(self.new) + len(report.missing) + len(report.reshaped)
+        missing = report.missing
         parts = [
             f"{matched} of {total} tensors matched",
             f"{len(self.new)} new" + (f" (ECA: {excerpt(self.new)})" if self.new else ""),
@@ -136,12 +151,12 @@ def convert(
         if name in names
     }
     leftover = {name: array for name, array in state.items() if name not in names}
+    changes = neutral_state(network, ours)
+    new = [name for name in changes if name not in ours]
+    ours.update(changes)
     report = LoadReport.compare([network], {**leftover, **ours})
-    if not report.matched:
+    if len(report.matched) == len(new):
         raise UserError(f"nothing in it fits {model}")
-    new = [name for name in report.missing if name.endswith(_ATTENTION)]
-    if any(name.endswith(_ATTENTION) for name in ours):
-        new = []  # a network with ECA that lacks some
     return Conversion(
         model=model,
         options=options,
@@ -193,6 +208,11 @@ def _reasons(
     state: Mapping[str, np.ndarray], scheme: NamingScheme, model: str, report: LoadReport
 ) -> str:
     reasons = explain(state, scheme, model)
+    if any(re.search(r"\.(se|.*_se)\.(fc|conv_|conv[12]\.)", name) for name in report.unexpected):
+        reasons = reasons or "it has SE modules, an attention with other parameters"
+    statistics = ("._mean", "._variance")
+    if report.missing and all(name.endswith(statistics) for name in report.missing):
+        reasons = reasons or "the statistics of its BatchNorms are missing: save state_dict()"
     if not reasons and scheme.family and len(report.reshaped) > 2:
         reasons = "its layers have other widths, as in pruned (timm's *_pruned) or wide networks"
     if scheme is PADDLE and any(n.startswith("blocks.0.short.") for n in report.unexpected):
@@ -222,6 +242,7 @@ def convert_file(
     padding_mode: str | None = None,
     allow_partial: bool = False,
     overwrite: bool = False,
+    check: tuple[Path, Path] | None = None,
 ) -> tuple[Conversion, list[Path]]:
     """Convert a weight file.
 
@@ -234,6 +255,8 @@ def convert_file(
         padding_mode: see :func:`convert`.
         allow_partial: write what fits, even if not everything does.
         overwrite: replace existing files.
+        check: ``.npy`` files of images ``[N, C, H, W]`` and of the logits ``[N, class_num]`` that
+            the original network gives for them; the model must give the same.
 
     Returns:
         The conversion and the files that were written.
@@ -262,6 +285,14 @@ def convert_file(
             f"{source} ({conversion.scheme.title}) does not fit {model}{because}. {conversion}. "
             f"Nothing was written; --allow-partial writes what fits."
         )
+    if check:
+        conversion.difference = _difference(conversion, *map(_read_array, check))
+        if not conversion.difference < MAX_DIFFERENCE:
+            raise UserError(
+                f"{source}: {model} with these weights does not give {check[1]} for {check[0]}: "
+                f"the largest difference is {conversion.difference:.1e} of the spread of the "
+                f"logits. {SHAPES_DO_NOT_SHOW}. Nothing was written"
+            )
     write = WRITERS[output.suffix]
     if output.suffix == PADDLE_SUFFIX:
         writers = [partial(write, conversion.state), conversion.arch(output)]
@@ -269,3 +300,32 @@ def convert_file(
         writers = [partial(write, to_pytorch(conversion))]
     write_files(dict(zip(targets, writers)))
     return conversion, targets
+
+
+def _read_array(file: Path) -> np.ndarray:
+    content = read_file(file, "an array", _MAX_ARRAY)
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:
+        raise UserError(f"{file} cannot be read as an array of numpy.save: {error}") from error
+
+
+def _difference(conversion: Conversion, images: np.ndarray, logits: np.ndarray) -> float:
+    """The largest difference of the model's logits, in standard deviations of ``logits``."""
+    import paddle
+
+    network = MODELS[conversion.model](**conversion.options)
+    network.set_state_dict(conversion.state)
+    network.eval()
+    if images.ndim != 4 or images.shape[1] != network.input_image_channel:
+        raise UserError(
+            f"--check: the images have the shape {list(images.shape)}, not "
+            f"[N, {network.input_image_channel}, H, W]"
+        )
+    with paddle.no_grad():
+        given = network(paddle.to_tensor(images.astype(np.float32))).numpy()
+    if logits.shape != given.shape:
+        raise UserError(
+            f"--check: the logits have the shape {list(logits.shape)}, not {list(given.shape)}"
+        )
+    return float(np.abs(given - logits).max() / logits.std())

@@ -188,9 +188,19 @@ SCHEMES = (PADDLE, TIMM_RESNET_D, AUTHORS_RESNET, AUTHORS_MOBILENET_V2)
 
 
 def recognise(names: Iterable[str]) -> NamingScheme | None:
-    """The naming scheme of these names of parameters, or None."""
+    """The naming scheme of these names of parameters, or None.
+
+    Paddle ports of PyTorch code, such as ``paddle.vision.models``, have its names of layers and
+    Paddle's of parameters, and Paddle's layout.
+    """
     names = list(names)
     for scheme in SCHEMES:
         if any(scheme.mark.fullmatch(name) for name in names):
+            if scheme.layers and any(name.endswith("._mean") for name in names):
+                return scheme._replace(
+                    title=f"{scheme.title}, ported to Paddle",
+                    parameters={name: name for name in scheme.parameters},
+                    transposed=frozenset(),
+                )
             return scheme
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -95,21 +96,29 @@ def topology_of_model(model: str) -> Topology | None:
 
 
 def topology_of_state(state: Mapping[str, Any], scheme: NamingScheme) -> Topology | None:
-    """Topology of the network of a PyTorch checkpoint; None if it is not a ResNet."""
-    if scheme not in (TIMM_RESNET_D, AUTHORS_RESNET):
-        return None
-    stem_layers = [f"conv1.{i}.weight" for i in (0, 3, 6)] + ["conv1.weight"]
-    blocks: dict[int, set[int]] = {}
-    for name in state:
-        block = re.match(r"layer(\d+)\.(\d+)\.", name)
-        if block:
-            blocks.setdefault(int(block[1]), set()).add(int(block[2]))
+    """Topology of the network of a checkpoint; None if it is not a ResNet."""
     shapes = {name: tuple(array.shape) for name, array in state.items()}
-    outputs, inputs = (*shapes.get("layer1.0.conv2.weight", ()), 1, 1)[:2]
-    convolutions = sum(f"layer1.0.conv{i}.weight" in state for i in (1, 2, 3))
+    if scheme.family == "ResNet":
+        stem_layers = [f"conv1.{i}.weight" for i in (0, 3, 6)] + ["conv1.weight"]
+        blocks = {m[0]: m[1] for m in map(re.compile(r"layer(\d+)\.\d+\.").match, state) if m}
+        depths = Counter(blocks.values())
+        first = [f"layer1.0.conv{i}.weight" for i in (1, 2, 3)]
+    else:
+        # Ours do not name the stages, but each has a width of its own.
+        stem_layers = [f"stem.{i}.conv.weight" for i in range(3)]
+        depths = Counter(
+            shape[:1]
+            for n, shape in shapes.items()
+            if re.fullmatch(r"blocks\.\d+\.conv0\.conv\.weight", n)
+        )
+        first = [f"blocks.0.conv{i}.conv.weight" for i in range(3)]
+        if first[0] not in shapes:
+            return None  # MobileNetV2
+    outputs, inputs = (*shapes.get(first[1], ()), 1, 1)[:2]
+    convolutions = sum(name in shapes for name in first)
     return Topology(
         stem=tuple(n for name in stem_layers for n in shapes.get(name, ())[:1]),
-        depths=tuple(len(blocks[stage]) for stage in sorted(blocks)),
+        depths=tuple(depths[stage] for stage in sorted(depths)),
         convolutions=convolutions,
         # A pruned network also has other widths, but not by a factor of four.
         grouped=convolutions == 3 and outputs >= 4 * inputs,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 
 import numpy as np
 import paddle
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from paddleclas_eca import cli, create_model, register
+from paddleclas_eca.models import MODELS
 from paddleclas_eca.weights import read_weights
 
 torch = pytest.importorskip("torch")
@@ -107,15 +109,40 @@ def test_padding_mode_is_written_down(folder, trained):
 
 
 def test_warm_start(folder, capsys):
-    state = {n: t for n, t in paddle.load("mine.pdparams").items() if ".attention." not in n}
-    paddle.save(state, "plain.pdparams")
-    assert convert("plain.pdparams", "--model", "ECA_ResNet18", "--output", "a.pdparams") == 0
+    network = MODELS["ECA_ResNet18"](class_num=10, attention="none")
+    network.eval()
+    images = paddle.randn([2, 3, 64, 64])
+    logits = network(images).numpy()
+    paddle.save(network.state_dict(), "plain.pdparams")
+    np.save("images.npy", images.numpy())
+    np.save("logits.npy", logits)
+    words = ("plain.pdparams", "--model", "ECA_ResNet18", "--output", "a.pdparams")
+    assert convert(*words, "--check", "images.npy", "logits.npy") == 0
     printed = capsys.readouterr().out
     assert "102 of 110 tensors matched, 8 new (ECA: blocks.0.attention.conv.weight, " in printed
     assert "k_size per stage: 3, 5, 7, 7 (the model's own)" in printed
-    assert set(paddle.load("a.pdparams")) == set(state)
-    weight = build(folder / "a.yaml").state_dict()["blocks.7.conv1.conv.weight"]
-    np.testing.assert_array_equal(weight.numpy(), state["blocks.7.conv1.conv.weight"].numpy())
+    assert "differ by at most 0.0e+00" in printed
+    built = build(folder / "a.yaml")
+    built.eval()
+    np.testing.assert_array_equal(built(images).numpy(), logits)
+
+
+@pytest.mark.parametrize(
+    ("images", "logits", "named"),
+    [
+        (np.ones((2, 3, 64, 64)), np.arange(20.0).reshape(2, 10), "logits.npy"),
+        (np.ones((2, 64, 64, 3)), np.ones((2, 10)), r"\[N, 3, H, W\]"),
+        (np.ones((2, 3, 64, 64)), np.ones((2, 9)), r"\[2, 9\], not \[2, 10\]"),
+        (np.array([None]), np.ones((2, 10)), "images.npy"),
+    ],
+)
+def test_a_check_that_fails_writes_nothing(folder, capsys, images, logits, named):
+    np.save("images.npy", images, allow_pickle=True)
+    np.save("logits.npy", logits)
+    words = ("mine.pdparams", "--model", "ECA_ResNet18", "--output", "a.pdparams")
+    assert convert(*words, "--check", "images.npy", "logits.npy") == 1
+    assert re.search(named, capsys.readouterr().err)
+    assert not (folder / "a.pdparams").exists()
 
 
 def test_what_does_not_fit_stops_and_writes_nothing(folder, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import paddle
 import pytest
 from spelled import in_pytorch, random_state
 
@@ -48,8 +49,39 @@ def test_networks_of_torchvision_start_with_new_attention(states, model):
     conversion = convert(in_pytorch(state, model, attention=False), model)
     attention = [name for name in state if ".attention." in name]
     assert conversion.fits and conversion.new == attention
-    assert set(conversion.state) == set(state) - set(attention)
+    assert set(conversion.state) == set(state)
     assert f"{len(attention)} new (ECA: blocks.0.attention.conv.weight, " in str(conversion)
+
+
+@pytest.mark.parametrize("network", ["resnet18", "resnet50", "mobilenet_v2"])
+def test_ports_of_pytorch_code_to_paddle(network):
+    """paddle.vision has PyTorch's layer names, and Paddle's parameters and layout."""
+    from paddle.vision import models
+
+    model = {"mobilenet_v2": "ECA_MobileNetV2"}.get(network, f"ECA_ResNet{network[6:]}")
+    square = {"resnet18": 512, "resnet50": 2048, "mobilenet_v2": 1280}[network]
+    original = getattr(models, network)(num_classes=square)
+    original.eval()
+    state = {name: tensor.numpy() for name, tensor in original.state_dict().items()}
+    conversion = convert(state, model)
+    assert conversion.fits and conversion.options["class_num"] == square
+    ours = MODELS[model](**conversion.options)
+    ours.set_state_dict(conversion.state)
+    ours.eval()
+    images = paddle.randn([2, 3, 64, 64])
+    expected = original(images).numpy()
+    assert np.abs(ours(images).numpy() - expected).max() < 1e-5 * expected.std()
+
+
+def test_what_explains_leftovers(states):
+    state = states("ECA_ResNet50")
+    with_se = in_pytorch(state, "ECA_ResNet50", attention=False)
+    with_se["layer1.0.se.fc1.weight"] = np.zeros((16, 256, 1, 1), np.float32)
+    assert "SE modules" in convert(with_se, "ECA_ResNet50").reasons
+    parameters = without(state, "._mean", "._variance")
+    assert "state_dict()" in convert(parameters, "ECA_ResNet50").reasons
+    vd = convert(without(states("ECA_ResNet50_vd"), ".attention."), "ECA_ResNet50")
+    assert not vd.fits and "ECA_ResNet50_vd is made like it" in vd.reasons
 
 
 def test_resnet_of_paddleclas(states):
