@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +17,11 @@ from .files import read_file
 
 FOLDER = "ppcls_configs"
 Config = dict[str, Any]
-# The largest config file, and the most values that its aliases may make of it.
-_MAX_BYTES, _MAX_VALUES = 4 << 20, 100_000
+# The largest config file in bytes, the most values in it, and how deeply they may be nested.
+_MAX_BYTES, _MAX_VALUES, _MAX_DEPTH = 16 << 20, 20_000, 64
+_TOO_DEEP = "it is nested too deeply"
+# Python takes minutes for millions of them, and refuses to print some thousands.
+_MAX_DIGITS = 100
 _WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -42,7 +47,7 @@ def find_config(given: str) -> Path:
     Raises:
         UserError: there is no such file; the message names the configs most alike.
     """
-    if Path(given).is_file():
+    if os.path.isfile(given):  # which names that are too long do not make fail
         return Path(given)
     name = given.replace("\\", "/").removesuffix(".yaml").removeprefix("./")
     name = name.removeprefix(f"{FOLDER}/")
@@ -57,11 +62,49 @@ def find_config(given: str) -> Path:
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads YAML as PaddleClas does, and refuses duplicate keys in a section.
+# With libyaml, which PyYAML's own wheels have: its parser takes seconds where that of pure Python
+# takes minutes or, for many brackets, hours.
+_Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    YAML forbids them; PyYAML silently takes the last.
+
+class _Loader(yaml.composer.Composer, _Parser):
+    """Reads YAML as PaddleClas does, within bounds, and refuses duplicate keys in a section.
+
+    YAML forbids them; PyYAML silently takes the last. Nodes are counted with their aliases
+    expanded: a few nested ones can stand for billions of values.
     """
+
+    def __init__(self, text: str, most: int) -> None:
+        _Parser.__init__(self, text)
+        yaml.composer.Composer.__init__(self)
+        self._most, self._depth, self._count = most, 0, 0
+        # How many values a node stands for, and how deeply they are nested, once it is complete.
+        self._sizes: dict[yaml.Node, tuple[int, int]] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        event = self.peek_event()
+        mark, alias = event.start_mark, isinstance(event, yaml.AliasEvent)
+        self._depth += 1
+        self._check(self._depth <= _MAX_DEPTH, _TOO_DEEP, mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        self._check(not alias or node in self._sizes, "an alias is of a part that it is in", mark)
+        if not alias:
+            parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+            if isinstance(node, yaml.MappingNode):
+                parts = itertools.chain(*node.value)
+            sizes = [self._sizes[part] for part in parts]
+            size = 1 + sum(size for size, _ in sizes)
+            depth = 1 + max((depth for _, depth in sizes), default=0)
+            self._count += 1
+            self._check(depth <= _MAX_DEPTH, _TOO_DEEP, mark)
+            self._check(
+                max(size, self._count) <= self._most,
+                f"with its aliases, it has more than {self._most:,} values",
+                mark,
+            )
+            self._sizes[node] = size, depth
+        return node
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         # Here, not where the mapping is built: by then it has the keys that it merges, too.
@@ -70,58 +113,70 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 first = seen.setdefault((key.tag, key.value), key)
-                if first is not key:
-                    raise yaml.composer.ComposerError(
-                        problem=f"the key {key.value} is in line {first.start_mark.line + 1}, "
-                        f"too, and only one of the two would count",
-                        problem_mark=key.start_mark,
-                    )
+                self._check(
+                    first is key,
+                    f"the key {key.value} is in line {first.start_mark.line + 1}, too, and only "
+                    f"one of the two would count",
+                    key.start_mark,
+                )
         return node
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        is_int = node.tag == "tag:yaml.org,2002:int"
+        self._check(
+            not is_int or len(node.value) <= _MAX_DIGITS,
+            f"a number has more than {_MAX_DIGITS} digits",
+            node.start_mark,
+        )
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError, LookupError, AttributeError) as error:
+            # Of values that do not fit their tags, such as `!!bool rose`, or 2001-13-01.
+            text, kind = str(node.value)[:100], node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                problem=f"{text!r} is not of the type {kind} ({error})",
+                problem_mark=node.start_mark,
+            ) from error
 
-def load_yaml(path: Path) -> Config:
-    """The content of a config file.
+    @staticmethod
+    def _check(right: bool, problem: str, mark: yaml.Mark) -> None:
+        if not right:
+            raise yaml.composer.ComposerError(problem=problem, problem_mark=mark)
+
+
+def load_yaml(path: Path, most: int = _MAX_VALUES) -> Config:
+    """The content of a YAML file of sections, in which each alias has a value of its own.
+
+    Args:
+        path: the file.
+        most: the most values, with aliases expanded.
 
     Raises:
-        UserError: it cannot be read, is too large, is not valid YAML, has a key twice, or has no
-            sections; the message names the line where there is one.
+        UserError: it cannot be read, is too large, too deeply nested or not valid YAML, has a key
+            twice, or has no sections; the message names the line where there is one.
     """
     content = read_file(path, "a config", _MAX_BYTES)
     try:
-        config = without_aliases(yaml.load(content.decode("utf-8"), Loader=_Loader))
+        loader = _Loader(content.decode("utf-8"), most)
+        config = _without_aliases(loader.get_single_data())
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(
             f"{path}, line {line} is not valid YAML: it is not UTF-8 text ({error.reason}). Save "
             f"the file as UTF-8"
         ) from error
-    except RecursionError as error:
-        raise UserError(f"{path} is not valid YAML: it is nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(_yaml_problem(path, error)) from error
+        raise UserError(_yaml_problem(path, content, error)) from error
     if not isinstance(config, dict):
         raise UserError(f"{path} is not a config: it must have sections such as Global and Arch")
     return config
 
 
-def without_aliases(value: Any, most: int = _MAX_VALUES) -> Any:
-    """A copy in which each YAML alias has a value of its own, as overrides need it.
-
-    Raises:
-        ValueError: a few nested aliases stand for more than ``most`` values.
-    """
-    left = most
-
-    def copied(part: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise ValueError(f"with its aliases, it has more than {most:,} values")
-        if isinstance(part, dict):
-            return {key: copied(entry) for key, entry in part.items()}
-        return [copied(entry) for entry in part] if isinstance(part, list) else part
-
-    return copied(value)
+def _without_aliases(value: Any) -> Any:
+    """A copy in which each YAML alias has a value of its own, as overrides need it."""
+    if isinstance(value, dict):
+        return {key: _without_aliases(entry) for key, entry in value.items()}
+    return [_without_aliases(entry) for entry in value] if isinstance(value, list) else value
 
 
 def read_config(given: str, overrides: Sequence[str] = ()) -> tuple[Config, list[str]]:
@@ -154,12 +209,17 @@ def global_section(config: Config) -> Config:
     return settings if isinstance(settings, dict) else {}
 
 
-def _yaml_problem(path: Path, error: Exception) -> str:
+def _yaml_problem(path: Path, content: bytes, error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     place = f", line {mark.line + 1}" if mark else ""
     problem = " ".join(str(getattr(error, "problem", None) or error).split())
-    if "'\\t'" in problem:
-        problem = "there is a tab, and YAML is indented with spaces. Replace it by spaces"
+    if problem == "exceeded maximum nesting depth":  # libyaml's own limit
+        problem = _TOO_DEEP
+    if "cannot start any token" in problem:
+        line = content.decode("utf-8-sig").splitlines()[mark.line]
+        problem = f"{line[mark.column : mark.column + 1]!r} cannot start a value"
+        if line[mark.column : mark.column + 1] == "\t":
+            problem = "there is a tab, and YAML is indented with spaces. Replace it by spaces"
     return f"{path}{place} is not valid YAML: {problem}"
 
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
+import json
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Callable, Union
+from typing import IO, Any, BinaryIO, Callable, Union
 
 from .errors import UserError
 
 # The content of a file, or a function that writes it to a path.
 Writer = Union[bytes, str, Callable[[Path], object]]
+# The largest file that code of others may read through :func:`open_foreign`, in bytes.
+_LARGEST_FOREIGN = 2**30
+# Far more than any JSON file here has.
+_MOST_JSON_VALUES = 100_000
 
 
 def sha256(file: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal digits."""
+    """The SHA-256 of a file's content, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
     digest = hashlib.sha256()
-    with open(file, "rb") as stream:
+    with _open_regular(file) as stream:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
@@ -87,32 +98,69 @@ def read_file(path: str | os.PathLike[str], what: str, limit: int) -> bytes:
         UserError: it does not exist, cannot be read, is larger, or is not a regular file (a pipe
             would block, a device might never end).
     """
+    content = b""
     try:
-        # Opening a pipe waits for its other end, so look first; without blocking, in case the
-        # file is exchanged in between.
-        _check_regular(os.stat(path), path, what, limit)
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(descriptor, "rb") as file:
-            _check_regular(os.fstat(descriptor), path, what, limit)
-            content = file.read(limit + 1)
-    except UserError:
-        raise
+        with _open_regular(path) as file:
+            # Python allocates what it is asked for, so that is not the limit.
+            size = max(os.fstat(file.fileno()).st_size, 2**16)
+            while len(content) <= limit and (more := file.read(min(size, limit) + 1)):
+                content += more
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+        kind = f" as {what}" if error.errno == errno.EINVAL else ""
+        raise UserError(f"{path} cannot be read{kind}: {error.strerror or error}") from error
     except ValueError as error:  # a path with a NUL
         raise UserError(f"{os.fspath(path)!r} cannot be read: {error}") from error
-    if len(content) > limit:
-        raise _too_large(path, what, limit)
-    return content
+    if len(content) <= limit:
+        return content
+    raise UserError(f"{path} is too large for {what}: more than {limit / 2**20:,.0f} MiB")
 
 
-def _check_regular(status: os.stat_result, path: object, what: str, limit: int) -> None:
+def read_json(path: str | os.PathLike[str], what: str, limit: int) -> Any:
+    """The content of a JSON file of unknown origin; see :func:`read_file`.
+
+    Raises:
+        UserError: it cannot be read, or is not valid JSON.
+    """
+    content = read_file(path, what, limit)
+    try:
+        # Empty lists take 40 times the memory that they take in the file.
+        if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_JSON_VALUES:
+            raise ValueError(f"it has more than {_MOST_JSON_VALUES:,} values")
+        return json.loads(content)
+    except RecursionError as error:
+        raise UserError(f"{path} is not valid JSON: it is nested too deeply") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from error
+
+
+def open_foreign(path: Any, mode: str = "r", buffering: int = -1, **text: Any) -> IO[Any]:
+    """``open`` for the modules of a host: a file that is read is read by :func:`read_file`.
+
+    Raises:
+        OSError: as ``open`` does.
+        UserError: the file is not regular, or too large.
+    """
+    if set("wax+") & set(mode) or not os.path.lexists(path):
+        return open(path, mode, buffering, **text)
+    content = io.BytesIO(read_file(path, "a file", _LARGEST_FOREIGN))
+    return content if "b" in mode else io.TextIOWrapper(content, **text)
+
+
+def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read it; OSError for pipes, which would block, devices and directories."""
+    # Opening a pipe waits for its other end, so look first; without blocking, in case the file is
+    # exchanged in between.
+    _check_regular(os.stat(path))
+    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    try:
+        _check_regular(os.fstat(file.fileno()))
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise UserError(f"{path} cannot be read as {what}: it is {kind}")
-    if status.st_size > limit:
-        raise _too_large(path, what, limit)
-
-
-def _too_large(path: object, what: str, limit: int) -> UserError:
-    return UserError(f"{path} is too large for {what}: more than {limit / 2**20:,.0f} MiB")
+        raise OSError(errno.EINVAL, f"it is {kind}")

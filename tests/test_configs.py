@@ -166,22 +166,45 @@ def test_a_config_is_read_with_its_overrides(tmp_path):
     assert global_section(read_config(str(path), ["Global=1"])[0]) == {}
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "a: &a [1, 2, 3]\n"
-        + "".join(
-            f"b{i}: &b{i} [*{'a' if not i else f'b{i - 1}'}, *{'a' if not i else f'b{i - 1}'}]\n"
-            for i in range(40)
-        ),
-        "a: &a [*a]\n",
-        "a: " + "[" * 2000,
-    ],
-)
-def test_a_config_that_grows_without_bound_is_refused(tmp_path, content):
+_DOUBLED = "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(40))
+_MERGED = "".join(f"a{i + 1}: &a{i + 1} {{<<: [*a{i}, *a{i}]}}\n" for i in range(40))
+UNBOUNDED = {
+    "a billion laughs": ("a0: &a0 [x]\n" + _DOUBLED, "values"),
+    "a billion merged keys": ("a0: &a0 {x: 1}\n" + _MERGED, "values"),
+    "a list in itself": ("a: &a [*a]\n", "line 1.* alias"),
+    "a section in itself": ("a: 1\nb: &b {c: [*b]}\n", "line 2.* alias"),
+    "a section merged into itself": ("a: &a {<<: *a}\n", "line 1.* alias"),
+    "a key of itself": ("a: &a {? *a : 1}\n", "line 1.* alias"),
+    "brackets": ("a: " + "[" * 3_000_000, "nested"),
+    "braces": ("{a: " * 1_000_000, "nested"),
+    "dashes": ("a:\n  " + "- " * 100_000, "nested"),
+    "aliases of aliases": (
+        "a0: &a0 x\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}]\n" for i in range(999)),
+        "nested",
+    ),
+    "many values": ("a: [" + "x," * 1_000_000 + "]", "values"),
+    "a long number": ("a: 1" + "0" * 3_000_000, "digits"),
+    "a long hexadecimal number": ("a: 0x1" + "0" * 3_000_000, "digits"),
+    "a long number of base 60": ("a: 1" + ":10" * 1_000_000, "digits"),
+    "a large file": ("a: " + "x" * (17 << 20), "too large"),
+}
+
+
+@pytest.mark.parametrize("case", UNBOUNDED)
+def test_configs_that_stand_for_much_are_refused(tmp_path, case):
+    content, message = UNBOUNDED[case]
     path = tmp_path / "c.yaml"
     path.write_text(content)
-    with pytest.raises(UserError, match="c.yaml.* is not valid YAML"):
+    with pytest.raises(UserError, match=rf"c\.yaml.*{message}") as error:
+        load_yaml(path)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("value", ["!!bool rose", "!!int ''", "!!timestamp rose", "2001-13-01"])
+def test_values_that_do_not_fit_their_types(tmp_path, value):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"a: 1\nb: {value}\n")
+    with pytest.raises(UserError, match=r"c\.yaml, line 2 .*not of the type (bool|int|timestamp)"):
         load_yaml(path)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies
 from properties import property_test
 
 from paddleclas_eca.errors import UserError
-from paddleclas_eca.files import read_file, sha256, write_files
+from paddleclas_eca.files import open_foreign, read_file, read_json, sha256, write_files
 
 LIMIT = 1000
 
@@ -121,6 +121,50 @@ def test_what_is_no_regular_file_is_not_read(tmp_path):
         with pytest.raises(UserError) as error:
             read_file(path, "an image", LIMIT)
         assert str(path) in str(error.value) or repr(str(path)) in str(error.value)
+
+
+def test_hosts_open_regular_files_as_ever_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    with open_foreign(path, "w", encoding="utf-8") as file:
+        file.write("é\n2\n")
+    for how in [(), ("r",), ("r", -1)]:
+        with open_foreign(path, *how, encoding="utf-8") as file:
+            assert file.readlines() == ["é\n", "2\n"]
+    with open_foreign(str(path), "rb") as file:
+        assert file.read() == "é\n2\n".encode()
+    with pytest.raises(FileNotFoundError):
+        open_foreign(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", "/dev/zero"):
+        with pytest.raises(UserError, match=f"{path} cannot be read.* not a regular file"):
+            open_foreign(path, "rb")
+        with pytest.raises(OSError, match="not a regular file"):
+            sha256(path)
+
+
+def test_large_limits_take_no_memory(tmp_path):
+    """Python allocates as much as it is asked to read."""
+    (tmp_path / "a").write_bytes(b"small")
+    _, hard = before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**40, hard))
+    try:
+        assert read_file(tmp_path / "a", "a file", 2**50) == b"small"
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", '{"a": 1} 2', "[" * 90_000, "[" + "[]," * 2**20 + "1]", "9" * 10_000, "\ud800"],
+    ids=["empty", "cut", "two", "deep", "many", "long", "no text"],
+)
+def test_json_that_is_damaged_or_stands_for_much(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content.encode("utf-8", "surrogatepass"))
+    with pytest.raises(UserError, match=r"a\.json is not valid JSON"):
+        read_json(tmp_path / "a.json", "JSON", 2**24)
+    (tmp_path / "a.json").write_text('{"a": [1, null]}')
+    assert read_json(tmp_path / "a.json", "JSON", 100) == {"a": [1, None]}
 
 
 def test_a_file_that_grows_is_not_read_without_limit(monkeypatch):

@@ -31,9 +31,9 @@ from typing import Any
 
 import yaml
 
-from ..configs import without_aliases
+from ..configs import load_yaml
 from ..errors import UserError
-from ..files import flush, read_file, write_files
+from ..files import flush, read_json, write_files
 
 PROGRAM = "inference.json"
 # What Paddle writes for networks when its new representation is switched off.
@@ -47,9 +47,9 @@ FORMAT = 1
 # Metadata last: a directory without it is incomplete.
 _FILES = (PROGRAM, OLD_PROGRAM, WEIGHTS, f"{WEIGHTS}.info", DESCRIPTION, ONNX, METADATA)
 _STAGE = ".exporting-"
-_TEXT_LIMIT = 2**26
+_LARGEST_METADATA = 2**20
 # Far more than the names of all classes.
-_MOST_VALUES = 2**19
+_MOST_VALUES = 2**18
 _EXPORT = "paddleclas-eca export_model -c CONFIG -o Global.pretrained_model=WEIGHTS"
 
 Steps = Sequence[Mapping[str, Any]]
@@ -299,9 +299,7 @@ def read_folder(folder: Path) -> ExportedModel:
     """
     _check_files(folder)
     try:
-        metadata = json.loads(read_file(folder / METADATA, "JSON", _TEXT_LIMIT))
-        described = yaml.safe_load(read_file(folder / DESCRIPTION, "YAML", _TEXT_LIMIT))
-        description = without_aliases(described, _MOST_VALUES)
+        metadata, description = _read_descriptions(folder)
         if metadata["format"] != FORMAT:
             raise UserError(
                 f"{folder} was exported by another version of paddleclas_eca (format "
@@ -325,10 +323,7 @@ def read_folder(folder: Path) -> ExportedModel:
         )
     except UserError:
         raise
-    except (
-        *(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError),
-        yaml.YAMLError,
-    ) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{folder}: {METADATA} and {DESCRIPTION} do not have the format that export_model "
             f"writes ({type(error).__name__}: {error}). Export the model again: {_EXPORT}"
@@ -339,6 +334,16 @@ def read_folder(folder: Path) -> ExportedModel:
             f"label_list, and the model has {metadata['classes']}. Give each of them a name"
         )
     return model
+
+
+def _read_descriptions(folder: Path) -> tuple[Any, Any]:
+    try:
+        return (
+            read_json(folder / METADATA, "metadata", _LARGEST_METADATA),
+            load_yaml(folder / DESCRIPTION, _MOST_VALUES),
+        )
+    except UserError as error:
+        raise UserError(f"{error}. Export the model again: {_EXPORT}") from error
 
 
 def _check_files(folder: Path) -> None:
