@@ -1,31 +1,33 @@
 """Weight files of PyTorch, safetensors and Paddle, read and written as NumPy arrays.
 
-The kind of a file is detected from its content. Nothing that a file holds is run: PyTorch reads
-its own files with ``weights_only=True``, safetensors holds only numbers, and Paddle's pickles go
-through :mod:`paddleclas_eca.weights.safe_load`.
+The kind of a file is detected from its content. Nothing that a file holds is run: safetensors holds
+only numbers, and all pickles go through :mod:`paddleclas_eca.safe_pickle`.
 """
 
 from __future__ import annotations
 
 import io
-import re
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ..errors import UserError, excerpt
 from ..files import read_file
+from ..safe_pickle import Refused
 from .safe_load import MAX_BYTES, arrays_in
+from .torch_files import OLD_TORCH, ZIP, Other, Tensor, read_torch
 
-# PyTorch's files are zip archives; before version 1.6 they began with this pickled number.
-_ZIP = b"PK\x03\x04"
-_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _PICKLE = b"\x80"
-# Up to 2.5.1 a file could bypass weights_only (CVE-2025-32434).
-_SAFE_TORCH = (2, 6)
+# The largest header of safetensors. Real ones have less than 1 MB; Python takes 10 times as much.
+_LARGEST_HEADER = 2**22
+# Types of safetensors, as NumPy has them. It has no bfloat16.
+_SAFETENSORS = {
+    **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?", "U64": "<u8", "U32": "<u4"},
+    **{"U16": "<u2", "U8": "u1", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1"},
+}
 # Where checkpoints keep the weights beside optimizer states and the like.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
 # Prefixes that PyTorch's wrappers add to all names.
@@ -46,9 +48,9 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         UserError: the file does not exist, is of none of these kinds, is corrupt, refers to
-            code, or holds no weights; or PyTorch or safetensors is needed and not installed.
+            code, or holds no weights; or safetensors is needed and not installed.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(f"no weights at {path}: check the path")
     content = read_file(path, "weights", MAX_BYTES)
     state = _weights_in(_reader(content, path)(content, path), path)
@@ -61,7 +63,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
 def _reader(content: bytes, path: Path) -> Callable[[bytes, Path], Any]:
     if not content:
         raise UserError(f"{path} is empty")
-    if content.startswith((_ZIP, _OLD_TORCH)):
+    if content.startswith((ZIP, OLD_TORCH)):
         return _read_torch
     # The length of a header, and the header in JSON. That length can begin with the byte of a
     # pickle, so this comes first.
@@ -77,45 +79,45 @@ def _reader(content: bytes, path: Path) -> Callable[[bytes, Path], Any]:
 
 
 def _read_torch(content: bytes, path: Path) -> Any:
-    torch = _torch()
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return read_torch(content)
+    except Refused as error:
+        raise UserError(
+            f"{path} refers to {error.name}, which weights do not need and which could run code: "
+            f"it is refused. If you trust its origin, have PyTorch save its state_dict() alone."
+        ) from error
     except Exception as error:
-        refused = re.search(r"GLOBAL ([\w.]+)|Can only \S+ .*? ([\w.]+\.\w+)", str(error))
-        if refused:
-            raise UserError(
-                f"{path} refers to {refused[1] or refused[2]}, which weights do not need and "
-                f"which could run code: it is refused. If you trust its origin, have PyTorch "
-                f"save its state_dict() alone."
-            ) from error
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} cannot be read by PyTorch; is it complete? {reason}") from error
+        raise UserError(
+            f"{path} cannot be read as weights of PyTorch; is it complete? {_reason(error)}"
+        ) from error
 
 
 def _read_safetensors(content: bytes, path: Path) -> Any:
-    _torch()  # NumPy has no bfloat16
     try:
-        from safetensors.torch import load
+        from safetensors import deserialize
     except ImportError as error:
         raise UserError(f"{path} needs safetensors: {_INSTALL}") from error
     try:
-        return load(content)
+        if int.from_bytes(content[:8], "little") > _LARGEST_HEADER:
+            raise ValueError("its header is too large")
+        return {name: _safetensor(**tensor) for name, tensor in deserialize(content)}
     except Exception as error:
-        raise UserError(f"{path} cannot be read as safetensors; is it complete? {error}") from error
-
-
-def _torch() -> ModuleType:
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError(f"weights of PyTorch and safetensors need PyTorch: {_INSTALL}") from error
-    version = tuple(map(int, torch.__version__.split(".")[:2]))
-    if version < _SAFE_TORCH:
         raise UserError(
-            f"PyTorch {torch.__version__} can run code from a weight file (CVE-2025-32434); "
-            f"version 2.6 and later cannot: {_INSTALL}"
-        )
-    return torch
+            f"{path} cannot be read as safetensors; is it complete? {_reason(error)}"
+        ) from error
+
+
+def _safetensor(shape: list[int], dtype: str, data: bytes) -> Any:
+    if dtype == "BF16":
+        return _of_bfloat16(np.frombuffer(data, "<u2")).reshape(shape)
+    if dtype not in _SAFETENSORS:
+        return Other(f"a tensor of {dtype}")
+    # As single precision, so that nothing is taken for the bits of bfloat16.
+    return np.frombuffer(data, _SAFETENSORS[dtype]).reshape(shape).astype(np.float32, copy=False)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _weights_in(loaded: Any, path: Path) -> dict[str, np.ndarray]:
@@ -127,14 +129,17 @@ def _weights_in(loaded: Any, path: Path) -> dict[str, np.ndarray]:
     if not isinstance(loaded, Mapping):
         raise UserError(f"{path} holds no weights by name: it is not a checkpoint of a model")
     arrays = {}
-    for name, value in loaded.items():
+    for name, value in zip(map(str, loaded), loaded.values()):
         try:
-            arrays[str(name)] = _as_array(value)
+            arrays[name] = _as_array(value)
+        except TypeError as error:
+            raise UserError(
+                f"{path}: {name:.100} is not a tensor of plain numbers: {error}. Quantised, sparse "
+                f"and complex weights cannot be converted"
+            ) from error
         except Exception as error:
             raise UserError(
-                f"{path}: {name} is not a tensor of plain numbers ({type(error).__name__}: "
-                f"{str(error).splitlines()[0] if str(error) else 'no reason given'}); quantised, "
-                f"sparse and complex weights cannot be converted"
+                f"{path}: {name:.100} cannot be read; is the file complete? {_reason(error)}"
             ) from error
     arrays = {name: array for name, array in arrays.items() if array is not None}
     if not arrays:
@@ -144,20 +149,22 @@ def _weights_in(loaded: Any, path: Path) -> dict[str, np.ndarray]:
 
 
 def _as_array(value: Any) -> np.ndarray | None:
-    if isinstance(value, np.ndarray):
-        if value.dtype == np.uint16:  # how Paddle keeps bfloat16 in NumPy
-            return (value.astype(np.uint32) << 16).view(np.float32)
-        array = value
-    elif hasattr(value, "detach"):
-        tensor = value.detach().cpu()
-        # NumPy has no bfloat16.
-        array = (tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy()
-    else:
+    if isinstance(value, Other):
+        raise TypeError(f"it is {value.name}")
+    if isinstance(value, Tensor):
+        value = value.array()
+    if not isinstance(value, np.ndarray):
         return None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"its type is {array.dtype}")
+    if value.dtype == np.uint16:
+        return _of_bfloat16(value)
+    if value.dtype.kind not in "biuf":
+        raise TypeError(f"its type is {value.dtype}")
     # Integers too: all parameters of these networks are float32.
-    return array.astype(np.float32, copy=False)
+    return value.astype(np.float32, copy=False)
+
+
+def _of_bfloat16(bits: np.ndarray) -> np.ndarray:
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def _write_paddle(state: Mapping[str, np.ndarray], path: Path) -> None:
@@ -167,10 +174,14 @@ def _write_paddle(state: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def _write_torch(state: Mapping[str, np.ndarray], path: Path) -> None:
-    torch = _torch()
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(f"{path} needs PyTorch: {_INSTALL}") from error
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in state.items()}
     # Through memory: torch raises its own errors on a full disk.
     buffer = io.BytesIO()
-    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, buffer)
+    torch.save(tensors, buffer)
     path.write_bytes(buffer.getbuffer())
 
 
