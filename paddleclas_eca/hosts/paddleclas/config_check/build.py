@@ -348,23 +348,28 @@ def explain(failure: BaseException, place: str, settings: Any) -> Finding:
 
 
 def _key_of(message: str, place: str, settings: Any) -> str:
-    """The key of a section, or of one in it, that a message names: one in quotes before others."""
+    """The key of a section, or of one in it, that a message names: one in quotes before others.
+
+    A text that is the value of a key and that the message quotes comes first.
+    """
     keys: dict[str, str] = {}
-    for where, key in _walk(place, settings):
+    for where, key, value in _walk(place, settings):
+        if isinstance(value, str) and f"{value!r} is neither" in message:
+            return where
         keys.setdefault(key, where)
     words = re.findall(r"'(\w+)'", message) + re.findall(r"\w+", message)
     return next((keys[word] for word in words if word in keys), place)
 
 
-def _walk(place: str, part: Any) -> Iterator[tuple[str, str]]:
-    """(full key, last key) of a section and of those in it."""
+def _walk(place: str, part: Any) -> Iterator[tuple[str, str, Any]]:
+    """(full key, last key, value) of a section and of those in it."""
     if not isinstance(part, (dict, list)):
         return
     nested = []
     for key, value in part.items() if isinstance(part, dict) else enumerate(part):
         where = f"{place}.{key}"
         if len(str(key)) > 1 and key != "name":
-            yield where, str(key)
+            yield where, str(key), value
         nested.append((where, value))
     for where, value in nested:
         yield from _walk(where, value)

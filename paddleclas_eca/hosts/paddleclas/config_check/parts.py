@@ -201,6 +201,11 @@ def named_parts(config: Config, mode: str) -> Iterator[Part]:
     """
     for place, dataset in datasets(config):
         yield Part(f"{place}.name", place, dataset.get("name"), "data", "dataset", dataset)
+        mixed = dataset.get("datasets_config")
+        for index, one in enumerate(mixed if isinstance(mixed, list) else ()):
+            inner = f"{place}.datasets_config.{index}"
+            name = section(one, "name")
+            yield Part(f"{inner}.name", inner, name, "data.dataloader", "dataset", one)
         loader = place.rpartition(".")[0]
         sampler = section(config, *loader.split("."), "sampler")
         if isinstance(sampler, dict):

@@ -13,18 +13,17 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import paddle
 from paddle import distributed
 
 from ....errors import UserError
 from ....training.checkpoints import check_writable
 from ....training.watchdog import DEFAULT_TIMEOUT, check_timeout, watch, watch_building
-from ....weights.safe_load import load
 from ..config_check import check_config, check_run, is_wanted
 from ..locate import PaddleClas
 from ..monkeypatch import ModuleView, MonkeyPatch
 from . import checkpoints
 from .corrupt_images import CorruptImages
+from .evaluated_text import execute_nothing
 from .export import export_folder
 from .label_lists import LabelLists
 from .loading import pretrained_loader
@@ -44,8 +43,7 @@ def install(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     """
     save_load = ppcls.module("utils.save_load")
     everywhere = partial(changes.wrap_everywhere, ppcls.package)
-    # Weight files from elsewhere are read without running the code that they may contain.
-    changes.set(save_load, "paddle", ModuleView(paddle, load=load))
+    execute_nothing(ppcls, changes)
     everywhere(save_load, "load_dygraph_pretrain", pretrained_loader(ppcls))
     if not ppcls.can_train:
         return
