@@ -13,6 +13,7 @@ import pytest
 
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.training import checkpoints
+from paddleclas_eca.training.run_lock import LOCK
 
 OLD = {"latest.pdparams": b"old weights" * 50, "latest.pdopt": b"old momentum" * 90}
 NEW = {
@@ -173,32 +174,38 @@ def test_changed_and_missing_files_are_named(tmp_path):
 
 
 def test_checkpoints_without_manifest_are_left_out_by_name(tmp_path, warnings):
+    save(tmp_path, OLD, 1, "epoch_1")
     for name, content in OLD.items():
         (tmp_path / name).write_bytes(content)
-    assert checkpoints.find_newest(tmp_path, warnings.append) is None
+    assert checkpoints.find_newest(tmp_path, warnings.append).path.name == "epoch_1"
     assert len(warnings) == 1 and str(tmp_path / "latest") in warnings[0]
 
 
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        b"",
-        b"[]",
-        b"{}",
-        b"\xff\xfe",
-        b'{"format": 1, "state": {}, "files": {}}',
-        b'{"format": 1, "state": {"epoch": "1"}, "files": {}}',
-        b'{"format": 1, "state": {"epoch": 1}, "files": ["latest.pdopt"]}',
-        b'{"format": 1, "state": {"epoch": 1}, "files": {"latest.pdopt": 3}}',
-        b'{"format": 1, "state": {"epoch": 1}, "files": {"../outside": {"size": 1}}}',
-        b'{"format": 1, "state": {"epoch": 1}, "files": {"/etc/passwd": {"size": 1}}}',
-        b'{"format": 99, "state": {"epoch": 1}, "files": {}}',
-    ],
-)
-def test_a_wrong_manifest_is_refused(tmp_path, manifest):
-    (tmp_path / "latest.manifest.json").write_bytes(manifest)
-    with pytest.raises(UserError, match="latest"):
-        checkpoints.read(tmp_path / "latest")
+def test_an_empty_directory_has_no_checkpoint(tmp_path, warnings):
+    assert checkpoints.find_newest(tmp_path, warnings.append) is None
+    assert not warnings
+
+
+@pytest.mark.parametrize("ending", [".pdopt", checkpoints.MANIFEST])
+def test_no_new_run_begins_over_damaged_checkpoints(tmp_path, warnings, ending):
+    save(tmp_path, OLD, 1)
+    save(tmp_path, OLD, 1, "epoch_1")
+    for name in ("latest", "epoch_1"):
+        os.truncate(tmp_path / f"{name}{ending}", 20)
+    with pytest.raises(UserError, match=rf"{tmp_path}: none .*{ending}"):
+        checkpoints.find_newest(tmp_path, warnings.append)
+    assert len(warnings) == 2
+
+
+def test_a_run_inside_of_the_directory_is_another_run(tmp_path, warnings):
+    inner = tmp_path / "other"
+    save(inner, NEW, 9)
+    (inner / LOCK).touch()
+    (inner / ".saving-x").mkdir()
+    save(tmp_path, OLD, 1)
+    checkpoints.recover(tmp_path)
+    assert (inner / ".saving-x").exists()
+    assert checkpoints.find_newest(tmp_path, warnings.append).path == tmp_path / "latest"
 
 
 def test_a_manifest_removes_nothing_outside_its_directory(tmp_path):
@@ -208,9 +215,30 @@ def test_a_manifest_removes_nothing_outside_its_directory(tmp_path):
     manifest = folder / "latest.manifest.json"
     content = json.loads(manifest.read_text())
     content["files"]["../precious"] = {"size": 4, "sha256": ""}
-    manifest.write_text(json.dumps(content))
+    # As version 0.1 wrote it, without a digest.
+    del content["name"], content["sha256"]
+    manifest.write_text(json.dumps({**content, "format": 1}))
     save(folder, OLD, 2)
     assert (tmp_path / "precious").read_text() == "kept"
+
+
+@pytest.mark.parametrize("damage", ["manifest", "file", "no manifest"])
+def test_a_damaged_save_does_not_replace_the_former_checkpoint(tmp_path, damage):
+    save(tmp_path / "new", NEW, 2)
+    folder = tmp_path / "run"
+    save(folder, OLD, 1)
+    ready = (tmp_path / "new").rename(folder / ".latest.ready")
+    manifest = ready / f"latest{checkpoints.MANIFEST}"
+    if damage == "no manifest":
+        manifest.unlink()
+    else:
+        os.truncate(manifest if damage == "manifest" else ready / "latest.pdopt", 10)
+    checkpoints.recover(folder)
+    assert checkpoints.read(folder / "latest").age[0] == 1
+    # What there is of the other is kept, and is in nobody's way.
+    assert list(folder.glob("latest.damaged-*/latest.pdparams"))
+    save(folder, NEW, 3)
+    assert checkpoints.read(folder / "latest").age[0] == 3
 
 
 def test_a_full_disk_keeps_what_was_there(tmp_path):

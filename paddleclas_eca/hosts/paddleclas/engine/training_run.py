@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ import paddle
 from paddle import distributed
 
 from ....errors import UserError
-from ....training.checkpoints import AUTO, Checkpoint, find_newest, recover
+from ....training.checkpoints import AUTO, Checkpoint, find_newest, is_half_saved, recover
 from ....training.loaders import WatchedLoader
 from ....training.seeding import (
     SeededBatches,
@@ -121,16 +120,25 @@ class TrainingRun:
         if not given:
             return
         folder = run_folder(self._ppcls, self._engine.config)
-        if given != AUTO:
-            folder = Path(given).parent
-        if self._rank == 0 and os.path.isdir(folder):
+        # Only in the directory that this run has locked: another run may be saving elsewhere.
+        if self._rank == 0 and folder.is_dir():
             recover(folder)
         self._wait_for_all()
         if given != AUTO:
+            if is_half_saved(given):
+                raise UserError(
+                    f"Global.checkpoints: {given} is being saved by another run, or that run was "
+                    f"killed while saving it; -o Global.checkpoints=auto in its own "
+                    f"Global.output_dir completes it"
+                )
             check_checkpoint_files(self._ppcls, self._engine.config, given)
             return
-        found = find_newest(folder, self._logger.warning)
-        self._check_agreement(found, folder)
+        found, failure = None, None
+        try:
+            found = find_newest(folder, self._logger.warning)
+        except UserError as error:
+            failure = error
+        self._check_agreement(found, folder, failure)
         self._settings["checkpoints"] = str(found.path) if found else None
         if found:
             check_checkpoint_files(self._ppcls, self._engine.config, str(found.path))
@@ -144,12 +152,15 @@ class TrainingRun:
         if self._processes > 1:
             distributed.barrier()
 
-    def _check_agreement(self, found: Checkpoint | None, folder: Path) -> None:
+    def _check_agreement(
+        self, found: Checkpoint | None, folder: Path, failure: UserError | None
+    ) -> None:
         """Raise UserError unless all processes resume from the same checkpoint."""
-        if self._processes == 1:
-            return
-        digests: list[Any] = []
-        distributed.all_gather_object(digests, found.digest if found else "")
+        digests: list[Any] = [""]
+        if self._processes > 1:
+            distributed.all_gather_object(digests, found.digest if found else str(failure or ""))
+        if failure:
+            raise failure
         others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
         if others:
             raise UserError(
