@@ -65,6 +65,25 @@ def test_all_processes_stop_together(tmp_path, overrides, victim):
         assert f"[Train][Epoch {epoch - 1}/1000][Iter: " not in job.log(0)
 
 
+@pytest.mark.slow
+def test_a_second_run_in_the_same_directory_is_refused(tmp_path, run_tool, overrides):
+    endless = [*overrides, "Global.epochs=1000", AUTO]
+    with launch(tmp_path, endless, "--nproc_per_node", "1") as job:
+        job.wait_for("[Epoch 2/1000][Iter: 0/")
+        rank, latest = job.ranks()[0], run_folder(tmp_path / "output")
+        error = only_error(run_tool("train", CONFIG, endless, cwd=tmp_path, fails=True))
+        for part in (f"process {rank} ", str(latest.relative_to(tmp_path)), "Global.output_dir"):
+            assert part in error
+        # Others read what it saves.
+        weights = f"Global.pretrained_model={latest / 'latest'}"
+        run_tool("eval", CONFIG, [*overrides, weights], cwd=tmp_path)
+        assert job.process.poll() is None
+        os.kill(rank, signal.SIGKILL)
+        job.wait()
+    log = run_tool("train", CONFIG, [*overrides, "Global.epochs=1", AUTO], cwd=tmp_path).stdout
+    assert "resumed after" in log and str(rank) not in log
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 3 MiB at ``output``, and a function that mounts it again with other options."""

@@ -17,6 +17,7 @@ from paddle import distributed
 
 from ....errors import UserError
 from ....training.checkpoints import check_writable
+from ....training.run_lock import RunLock
 from ....training.watchdog import DEFAULT_TIMEOUT, check_timeout, watch, watch_building
 from ..config_check import check_config, check_run, is_wanted
 from ..locate import PaddleClas
@@ -32,6 +33,7 @@ from .run import run_folder
 from .training_run import TrainingRun
 
 _RESUME = "Resume with -o Global.checkpoints=auto"
+_OTHER_FOLDER = "Wait for it, stop it, or set another Global.output_dir"
 
 
 def install(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
@@ -77,6 +79,7 @@ class _Hooks:
         self.writer = checkpoints.CheckpointWriter(ppcls)
         self._ppcls = ppcls
         self._run: TrainingRun | None = None
+        self._lock: RunLock | None = None
         self._init_model = inspect.signature(ppcls.module("utils.save_load").init_model)
 
     def build(self, original: Any, engine: Any, config: Any, mode: str = "train") -> None:
@@ -101,16 +104,33 @@ class _Hooks:
             failure = error
         try:
             with watch_building(_timeout(config), failure, self.logger.warning):
-                if distributed.get_rank() == 0:
-                    check_writable(run_folder(self._ppcls, config))
+                self._lock_folder(config)
                 yield
+        except BaseException:
+            self._unlock_folder()
+            raise
         finally:
             # Now that the Engine has opened the log file.
             for warning in warnings:
                 self.logger.warning(str(warning))
 
+    def _lock_folder(self, config: Any) -> None:
+        """Keep other runs from the directory of the checkpoints until training ends."""
+        self._unlock_folder()
+        if distributed.get_rank() == 0:
+            folder = run_folder(self._ppcls, config)
+            check_writable(folder)
+            self._lock = RunLock(folder, _OTHER_FOLDER, self.logger.warning)
+
+    def _unlock_folder(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
     def train(self, original: Any, engine: Any) -> None:
         """``Engine.train``: can be interrupted and resumed, and shows its progress."""
+        if self._lock is None:  # the engine has trained before
+            self._lock_folder(engine.config)
         self._run = TrainingRun(self._ppcls, engine)
         progress = Progress(self._ppcls, engine, self._run)
         try:
@@ -122,6 +142,7 @@ class _Hooks:
                         original(engine)
         finally:
             self._run = None
+            self._unlock_folder()
 
     def evaluate(self, original: Any, engine: Any, *args: Any, **kwargs: Any) -> Any:
         """``Engine.eval``: shows its progress, unless training calls it."""
