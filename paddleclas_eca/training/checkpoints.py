@@ -245,7 +245,9 @@ def _parse(path: Path, manifest: Any, digest: str) -> Checkpoint:
     for key, valid in _STATE.items():
         _require(key not in state or valid(state[key]), f"its {key} is not valid")
     steps, length = state.get("steps", 0), state.get("steps_per_epoch")
-    _require(length is None or steps <= length, f"{steps} steps of {length} are not possible")
+    # Version 0.1 kept the steps of an epoch that was trained with another length.
+    possible = length is None or steps <= length or state.get("trained", False)
+    _require(possible, f"{steps} steps of {length} are not possible")
     _require(isinstance(files, dict), "its files are no mapping")
     for name, entry in files.items():
         _require(

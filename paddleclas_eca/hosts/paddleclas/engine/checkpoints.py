@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,16 +71,18 @@ def resume(original: Any, run: TrainingRun | None, net: Any, path: str) -> dict[
         Best metric and number of complete epochs, as PaddleClas's training loop expects them.
 
     Raises:
-        UserError: the checkpoint is incomplete, of another network, or of another schedule.
+        UserError: the checkpoint is incomplete, or of another network or optimizer; or it has no
+            manifest, and is of another schedule.
     """
     checkpoint = checkpoints.read(Path(path)) if checkpoints.has_manifest(Path(path)) else None
     check_same_network(net, path)
     try:
-        found = original()
+        with run.restoring(checkpoint) if run else contextlib.nullcontext():
+            found = original()
     except KeyError as error:
         raise UserError(
             f"Global.checkpoints: the state of the optimizer in {path}.pdopt is of another "
             f"schedule, it has no {error}. Set Optimizer.lr and Global.epochs as they were; to "
             f"start a new run from its weights, use Global.pretrained_model"
         ) from error
-    return run.resume(checkpoint, found) if run else found
+    return run.resume(found) if run else found

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from paddle import distributed
 
@@ -29,7 +30,7 @@ from .export import export_folder
 from .label_lists import LabelLists
 from .loading import pretrained_loader
 from .progress import Progress
-from .run import run_folder
+from .run import plain, run_folder
 from .training_run import TrainingRun
 
 _RESUME = "Resume with -o Global.checkpoints=auto"
@@ -80,11 +81,14 @@ class _Hooks:
         self._ppcls = ppcls
         self._run: TrainingRun | None = None
         self._lock: RunLock | None = None
+        self._configs: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._init_model = inspect.signature(ppcls.module("utils.save_load").init_model)
 
     def build(self, original: Any, engine: Any, config: Any, mode: str = "train") -> None:
         """``Engine.__init__``: checks the config before anything is built from it."""
         with self._checked(config, mode), self.images.counted(engine, config["Global"]):
+            # Building changes the config.
+            self._configs[engine] = plain(config)
             original(engine, config, mode)
 
     @contextlib.contextmanager
@@ -131,7 +135,7 @@ class _Hooks:
         """``Engine.train``: can be interrupted and resumed, and shows its progress."""
         if self._lock is None:  # the engine has trained before
             self._lock_folder(engine.config)
-        self._run = TrainingRun(self._ppcls, engine)
+        self._run = TrainingRun(self._ppcls, engine, self._configs[engine])
         progress = Progress(self._ppcls, engine, self._run)
         try:
             with self._run.active():

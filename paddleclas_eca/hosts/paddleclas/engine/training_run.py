@@ -33,6 +33,16 @@ from ..config_check import check_checkpoint_files
 from ..locate import PaddleClas
 from .datasets import evaluation_loaders
 from .run import run_folder
+from .run_settings import (
+    OPTIMIZERS,
+    ORDER,
+    SCHEDULES,
+    STEPS,
+    Settings,
+    differences,
+    matches,
+    settings_of,
+)
 
 # The best metric that PaddleClas begins with.
 _WORSE_THAN_ANY = -1.0
@@ -53,15 +63,35 @@ class Position:
     trained: bool = False
 
 
+@dataclass(frozen=True)
+class _Restored:
+    """A checkpoint with a manifest that this run resumes from.
+
+    Attributes:
+        checkpoint: the checkpoint.
+        changes: how settings differ from those that it was saved with, by key.
+        position: where training resumes.
+        repeats: why that is the beginning of the epoch that was interrupted, if it is.
+        elsewhere: whether that is not where the checkpoint was saved.
+    """
+
+    checkpoint: Checkpoint
+    changes: dict[str, str]
+    position: Position
+    repeats: str
+    elsewhere: bool
+
+
 class TrainingRun:
     """One call of ``Engine.train``.
 
     Args:
         ppcls: the PaddleClas of the engine.
         engine: the Engine.
+        config: the config that it was built from, which building changes.
     """
 
-    def __init__(self, ppcls: PaddleClas, engine: Any) -> None:
+    def __init__(self, ppcls: PaddleClas, engine: Any, config: Any) -> None:
         self._ppcls = ppcls
         self._engine = engine
         self._settings = engine.config["Global"]
@@ -78,6 +108,8 @@ class TrainingRun:
         seed = self._settings.get("seed")
         self._seed = new_seed() if seed is None or seed is False else int(seed)
         self._stop = StopRequest(self._processes)
+        self._run_settings = settings_of(config)
+        self._restored: _Restored | None = None
 
     @property
     def resumed(self) -> Position:
@@ -169,52 +201,157 @@ class TrainingRun:
                 f"or copy that of the first machine to the same place on the others."
             )
 
-    def resume(self, checkpoint: Checkpoint | None, info: dict[str, Any]) -> dict[str, Any]:
+    @contextlib.contextmanager
+    def restoring(self, checkpoint: Checkpoint | None) -> Iterator[None]:
+        """Let PaddleClas restore a checkpoint inside; it has no manifest if it is None.
+
+        Raises:
+            UserError: the state of its optimizer is of another one.
+        """
+        if checkpoint is None:
+            yield
+            return
+        self._restored = restored = self._compare(checkpoint)
+        other = [key for key in restored.changes if matches(key, OPTIMIZERS)]
+        if other:
+            key = other[0]
+            raise UserError(
+                f"{key}: {restored.changes[key]}, but the state of an optimizer is of no use to "
+                f"another one. Set {key} as it was; to start a new run from the weights of "
+                f"{checkpoint.path}, use Global.pretrained_model"
+            )
+        # These follow the new settings, so the state of the old ones is not for them.
+        moved = [schedule for schedule in self._engine.lr_sch if self._moves(schedule)]
+        for schedule in moved:
+            schedule.set_state_dict = lambda state: None
+        try:
+            yield
+        finally:
+            for schedule in moved:
+                del schedule.set_state_dict
+
+    def _compare(self, checkpoint: Checkpoint) -> _Restored:
+        state, now = checkpoint.state, self._all_settings()
+        before = {key: state[key] for key in ("processes", "steps_per_epoch") if key in state}
+        if state.get("settings"):
+            before |= state["settings"]
+        else:  # of version 0.1
+            now = {key: now[key] for key in before}
+        changes = differences(before, now)
+        saved = Position(state["epoch"], state.get("steps", 0), state.get("trained", False))
+        position, repeats = saved, ""
+        if saved.steps and not saved.trained:
+            if any(matches(key, ORDER) for key in changes):
+                repeats = "its steps saw other images"
+            elif self._dataset is None or self._settings.get("train_mode"):
+                repeats = "this loader cannot skip the steps that are done"
+        if repeats and saved.steps == state.get("steps_per_epoch"):
+            position, repeats = replace(saved, trained=True), ""
+        elif repeats:
+            position = Position(saved.epoch)
+        if position.trained:
+            position = replace(position, steps=len(self._loader))
+        return _Restored(checkpoint, changes, position, repeats, position != saved)
+
+    def _all_settings(self) -> Settings:
+        shape = {"processes": self._processes, "steps_per_epoch": len(self._loader)}
+        return {**shape, **self._run_settings}
+
+    def _moves(self, schedule: Any) -> bool:
+        """Whether a schedule leaves the state that was saved, to follow the new settings."""
+        restored = self._restored
+        if restored is None:
+            return False
+        if any(matches(key, SCHEDULES) for key in restored.changes):
+            return True
+        moves = restored.elsewhere or any(matches(key, STEPS) for key in restored.changes)
+        # What a plateau has seen cannot be computed.
+        return moves and not _is_plateau(schedule)
+
+    def _move_schedules(self, position: Position) -> list[str]:
+        """Move schedules to where a run with these settings would have them; says where."""
+        engine, said = self._engine, []
+        length = getattr(engine, "iter_per_epoch", None) or len(self._loader)
+        update = getattr(engine, "update_freq", 1)
+        epochs = position.epoch + position.trained
+        within = 0 if position.trained else position.steps
+        for schedule in filter(self._moves, engine.lr_sch):
+            if _is_plateau(schedule):
+                said.append("the schedule starts anew")
+                continue
+            by_epoch = getattr(schedule, "by_epoch", False)
+            schedule.step(epochs if by_epoch else epochs * (length // update) + within // update)
+            said.append(
+                f"the schedule moves to {'epoch' if by_epoch else 'step'} {schedule.last_epoch}, "
+                f"learning rate {schedule.last_lr:g}"
+            )
+        return said
+
+    def resume(self, info: dict[str, Any]) -> dict[str, Any]:
         """Restore the state of a checkpoint that PaddleClas itself has not restored.
 
         Args:
-            checkpoint: the checkpoint, or None if it has no manifest.
             info: what PaddleClas has read: ``epoch`` and ``metric``.
 
         Returns:
             Best metric and number of complete epochs, as PaddleClas's training loop expects them.
         """
-        state = checkpoint.state if checkpoint else {"epoch": info["epoch"]}
+        restored = self._restored
+        state = restored.checkpoint.state if restored else {"epoch": info["epoch"]}
         self._metric = float(state.get("metric", info.get("metric", 0.0)))
-        if checkpoint:
+        if restored:
             self._best = state.get("best")
+            self._resumed = restored.position
+            self._restore_scaler(restored)
         else:
             self._best = {"metric": self._metric, "epoch": info["epoch"]}
-        self._resumed = self._position_from(state)
+            self._resumed = Position(info["epoch"])
         self._engine.global_step = state.get("global_step", 0)
         if self._settings.get("seed") is None and "seed" in state:
             self._seed = state["seed"]
-        if self._scaler is not None and state.get("scaler"):
-            self._scaler.load_state_dict(state["scaler"])
+        best = self._best["metric"] if self._best else _WORSE_THAN_ANY
+        found = {**info, "metric": best, "epoch": self._resumed.epoch}
+        if self._resumed.epoch >= self._settings["epochs"]:
+            self._logger.warning(
+                f"nothing is left to train: {self._settings['checkpoints']} has "
+                f"{self._resumed.epoch} complete epochs, and Global.epochs is "
+                f"{self._settings['epochs']}. Set a larger one to train on"
+            )
+            return found
+        if restored:
+            self._say_what_changed(restored)
         where = f"{self._resumed.epoch} epochs"
         if self._resumed.steps:
             where += f" and {self._resumed.steps} steps"
-        best = self._best["metric"] if self._best else _WORSE_THAN_ANY
         self._logger.info(f"resumed after {where}; best metric so far: {best}")
-        return {**info, "metric": best, "epoch": self._resumed.epoch}
+        return found
 
-    def _position_from(self, state: dict[str, Any]) -> Position:
-        position = Position(state["epoch"], state.get("steps", 0), state.get("trained", False))
-        shape = {"processes": self._processes, "steps_per_epoch": len(self._loader)}
-        changed = [name for name, value in shape.items() if state.get(name, value) != value]
-        if not position.steps or position.trained:
-            return position
-        if changed:
-            reason = f"{' and '.join(changed)} changed"
-        elif self._dataset is None or self._settings.get("train_mode"):
-            reason = "this loader cannot skip the steps that are done"
-        else:
-            return position
-        self._logger.warning(
-            f"the checkpoint is from within an epoch, and {reason}: that epoch is repeated from "
-            f"its beginning"
-        )
-        return Position(position.epoch)
+    def _restore_scaler(self, restored: _Restored) -> None:
+        state = restored.checkpoint.state.get("scaler")
+        # Its state holds the settings of AMP, too.
+        if self._scaler is None or not state or any(key[:4] == "AMP." for key in restored.changes):
+            return
+        try:
+            self._scaler.load_state_dict(state)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"checkpoint {restored.checkpoint.path}: the state of its loss scaler is damaged: "
+                f"{error!r}"
+            ) from error
+
+    def _say_what_changed(self, restored: _Restored) -> None:
+        """One warning about all settings that are not those of the checkpoint."""
+        groups: dict[str, list[str]] = {}
+        for key, change in restored.changes.items():
+            kept = key == "Global.seed" and self._settings.get("seed") is None
+            what = "kept from the checkpoint" if kept else "new values apply"
+            groups.setdefault(what, []).append(f"{key} {change}")
+        said = [f"{what}: {', '.join(changes)}" for what, changes in groups.items()]
+        said += self._move_schedules(restored.position)
+        if restored.repeats:
+            said.append(f"the interrupted epoch begins again, because {restored.repeats}")
+        if said:
+            self._logger.warning(f"resuming {restored.checkpoint.path}: {'; '.join(said)}")
 
     # Each epoch and each step.
 
@@ -224,6 +361,8 @@ class TrainingRun:
         self._sampler = SkippingSampler(getattr(self._loader, "batch_sampler", None))
         self._dataset: SeededDataset | None = None
         dataset = getattr(self._loader, "dataset", None)
+        if hasattr(dataset, "__len__"):
+            self._run_settings["images"] = len(dataset)
         if isinstance(dataset, paddle.io.Dataset) and not isinstance(
             dataset, paddle.io.IterableDataset
         ):
@@ -317,6 +456,7 @@ class TrainingRun:
             "seed": self._seed,
             "metric": self._metric,
             "best": self._best,
+            "settings": self._run_settings,
             "scaler": {key: _plain(value) for key, value in scaler.items()},
         }
 
@@ -354,6 +494,14 @@ class TrainingRun:
             f"-o Global.checkpoints=auto resumes there"
         )
         raise SystemExit(EXIT_CODE)
+
+
+def _is_plateau(schedule: Any) -> bool:
+    """Whether a schedule follows a metric, also within a warm-up."""
+    plateau = paddle.optimizer.lr.ReduceOnPlateau
+    return isinstance(schedule, plateau) or isinstance(
+        getattr(schedule, "learning_rate", None), plateau
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -293,13 +293,110 @@ def test_a_checkpoint_of_another_network_is_refused(train, copy_of_whole):
         train(changes)
 
 
-def test_a_checkpoint_of_another_schedule_is_refused(train):
+def test_without_a_manifest_a_checkpoint_of_another_schedule_is_refused(train):
     # It fails on the state that a warm-up leaves out when the run ends with it.
     folder = train({"Global.epochs": 2})
     if "LinearWarmup_LR" in paddle.load(str(folder / "latest.pdopt"))[0]["LR_Scheduler"]:
         pytest.skip("this PaddleClas has a schedule within its warm-up")
+    (folder / "latest.manifest.json").unlink()
     with pytest.raises(UserError, match=r"Optimizer\.lr.*Global\.epochs"):
         train({"Global.checkpoints": str(folder / "latest"), "Global.epochs": 3})
+
+
+def remaining_rates(engine, epochs):
+    """The learning rates that this new engine has after so many epochs, without training."""
+    steps = len(engine.train_dataloader) // getattr(engine, "update_freq", 1)
+    rates = []
+    for _ in range(engine.config["Global"]["epochs"]):
+        for _ in range(steps):
+            rates.append([schedule.last_lr for schedule in engine.lr_sch])
+            for schedule in engine.lr_sch:
+                if not getattr(schedule, "by_epoch", False):
+                    schedule.step()
+        for schedule in engine.lr_sch:
+            if getattr(schedule, "by_epoch", False):
+                schedule.step()
+    rates.append([schedule.last_lr for schedule in engine.lr_sch])
+    return rates[epochs * steps :]
+
+
+@pytest.fixture
+def resumed_rates(train, engine_in, tmp_path, log):
+    """Stop a run after two epochs and resume it with changes.
+
+    Returns the learning rates of its remaining steps and after the last, those that a run with
+    these settings has from the beginning, and the warnings.
+    """
+
+    def resume(first, changes):
+        train(first, prepare=at_step(2 * STEPS), stops=True)
+        (tmp_path / "new").mkdir()
+        with paddle.utils.unique_name.guard():
+            expected = remaining_rates(
+                engine_in(tmp_path / "new", {**RANDOM, **first, **changes}), 2
+            )
+        rates = []
+
+        def record(engine):
+            optimizer = engine.optimizer[-1]
+            step = optimizer.step
+
+            def recorded():
+                rates.append([schedule.last_lr for schedule in engine.lr_sch])
+                step()
+
+            optimizer.step = recorded
+            rates.append(engine)
+
+        log.clear()
+        train({**first, **changes, **AUTO}, prepare=record)
+        engine = rates.pop(0)
+        rates.append([schedule.last_lr for schedule in engine.lr_sch])
+        return rates, expected, [line for line in log if line.startswith("resuming ")]
+
+    return resume
+
+
+def schedule(name, **options):
+    return {"Optimizer.lr": {"name": name, **options}}
+
+
+COSINE = schedule("Cosine", learning_rate=0.1)
+WARM = schedule("Cosine", learning_rate=0.1, warmup_epoch=1)
+PIECEWISE = schedule("Piecewise", decay_epochs=[1, 2], values=[0.3, 0.2, 0.1], warmup_epoch=0)
+STEP = schedule("Step", learning_rate=0.1, step_size=1, gamma=0.5)
+LINEAR = schedule("Linear", learning_rate=0.1, end_lr=0.01, warmup_epoch=1)
+HALF = {"DataLoader.Train.sampler.batch_size": 5}
+TWICE = {"DataLoader.Train.sampler.batch_size": 20}
+slow = pytest.mark.slow
+CHANGES = {
+    "warm-up, half the batch": (WARM, HALF),
+    "other rate and epochs": (
+        COSINE,
+        {**WARM, "Optimizer.lr.learning_rate": 0.2, "Global.epochs": 4},
+    ),
+    "cosine, twice the batch": (COSINE, TWICE),
+    "piecewise, half the batch": (PIECEWISE, HALF),
+    "step, half the batch": (STEP, HALF),
+    "linear, half the batch": (LINEAR, HALF),
+    "cosine, more epochs": (COSINE, {"Global.epochs": 5}),
+    "cosine to piecewise": (COSINE, PIECEWISE),
+    "warm-up to piecewise": (WARM, PIECEWISE),
+    "linear to step": (LINEAR, {**STEP, **TWICE}),
+}
+FAST = ("warm-up, half the batch", "other rate and epochs", "warm-up to piecewise")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FAST else [slow]) for name in CHANGES]
+)
+def test_the_schedule_follows_the_new_settings(resumed_rates, name):
+    first, changes = CHANGES[name]
+    rates, expected, warnings = resumed_rates(first, changes)
+    assert np.allclose(rates, expected, rtol=1e-6, atol=1e-9)
+    assert len(warnings) == 1
+    for key in changes:
+        assert key in warnings[0]
 
 
 def test_the_best_metric_is_resumed(train):
@@ -332,9 +429,66 @@ def test_a_full_disk_leaves_the_former_checkpoint(train, copy_of_whole, monkeypa
 
 def test_an_epoch_of_other_length_is_repeated(train, log):
     train(prepare=at_step(2), stops=True)
-    folder = train({**AUTO, "DataLoader.Train.sampler.batch_size": 20, "Global.epochs": 1})
-    assert any("steps_per_epoch changed" in line for line in log)
+    folder = train({**AUTO, **TWICE, "Global.epochs": 1})
+    warnings = [line for line in log if line.startswith("resuming ")]
+    assert len(warnings) == 1 and all(
+        part in warnings[0] for part in ("steps_per_epoch 4 -> 2", *TWICE, "begins again")
+    )
     assert checkpoints.read(folder / "latest").age == (1, 0, False)
+
+
+def test_all_that_differs_is_said_at_once(train, copy_of_whole, log, digits, tmp_path):
+    changed = tmp_path / "list.txt"
+    changed.write_text("".join(reversed((digits / "train_40.txt").read_text().splitlines(True))))
+    changes = {
+        "Optimizer.momentum": 0.5,
+        "Loss.Train": [{"CELoss": {"weight": 1.0}}],
+        "DataLoader.Train.dataset.cls_label_path": str(changed),
+        "Global.seed": None,
+        "Global.epochs": EPOCHS + 1,
+    }
+    ignored = {"Global.print_batch_step": 1, "Global.save_interval": 9}
+    engines = []
+    train({**AUTO, **changes, **ignored}, prepare=engines.append)
+    assert engines[0].optimizer[0]._momentum == 0.5
+    warnings = [line for line in log if line.startswith("resuming ")]
+    assert len(warnings) == 1 and not any(key in warnings[0] for key in ignored)
+    for part in (
+        *("Optimizer.momentum 0.9 -> 0.5", "Loss.Train.CELoss.epsilon 0.1 -> null"),
+        *(
+            "cls_label_path content ",
+            "Global.epochs 3 -> 4",
+            "kept from the checkpoint: Global.seed",
+        ),
+    ):
+        assert part in warnings[0]
+
+
+def test_a_list_elsewhere_is_the_same(train, copy_of_whole, log, digits, tmp_path):
+    shutil.copy(digits / "train_40.txt", tmp_path / "moved.txt")
+    path = {"DataLoader.Train.dataset.cls_label_path": str(tmp_path / "moved.txt")}
+    train({"Global.checkpoints": str(copy_of_whole / "epoch_1"), **path})
+    assert any("resumed after 1 epochs" in line for line in log)
+    assert not [line for line in log if line.startswith("resuming ")]
+
+
+def test_another_optimizer_is_refused(train, copy_of_whole):
+    with pytest.raises(UserError, match=r'Optimizer\.name: "Momentum" -> "Adam"'):
+        train({**AUTO, "Optimizer": {"name": "Adam", "lr": COSINE["Optimizer.lr"]}})
+
+
+@pytest.mark.parametrize("epochs", [EPOCHS, EPOCHS - 1])
+def test_a_finished_run_trains_nothing(train, copy_of_whole, log, epochs):
+    def contents():
+        files = [file for file in copy_of_whole.iterdir() if "log" not in file.name]
+        return {file: file.read_bytes() for file in files if file.is_file()}
+
+    before = contents()
+    train({**AUTO, "Global.epochs": epochs})
+    assert contents() == before
+    said = [line for line in log if f"{copy_of_whole / 'latest'} has {EPOCHS} complete" in line]
+    assert len(said) == 1 and f"Global.epochs is {epochs}" in said[0]
+    assert not [line for line in log if "[Train]" in line]
 
 
 class Scaler:
