@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .style import PALETTE, as_label, new_figure, save
+from .style import NEUTRAL, PALETTE, as_label, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,13 +25,17 @@ _KINDS = {
     "averaged": ("validation, averaged weights (EMA)", ":"),
 }
 _LOSS = "loss"
-# Losses that differ by more than this factor are drawn on a logarithmic scale.
+# Values that differ by more than this factor are drawn on a logarithmic scale.
 _WIDE = 50
+# A top-k accuracy of which more than half is above this says nothing beside top-1.
+_SATURATED = 0.995
+# An axis leaves out this share of the values, the worst, if they took more than half of it.
+_EARLY = 0.1
 _ACCURACY = re.compile(r"(.*)top(\d+)")
 # A line of so few points has markers: a single point would be invisible.
 _FEW = 20
-# Characters per row of the legend.
-_WIDTH = 90
+# Characters per row of a legend below the panels, and in the place of one.
+_WIDTH, _NARROW = 90, 40
 
 
 @dataclass
@@ -60,6 +65,34 @@ class Run(NamedTuple):
 
     name: str
     log: TrainingLog
+
+
+class Best(NamedTuple):
+    """The epoch with the highest accuracy on the validation set.
+
+    Attributes:
+        epoch: the first of several that are equal.
+        value: the accuracy, top-1 if it was logged.
+        kind: ``evaluation``, or ``averaged`` where the averaged weights are better.
+    """
+
+    epoch: int
+    value: float
+    kind: str
+
+
+def best_of(log: TrainingLog) -> Best | None:
+    """The best epoch of a run; None without any accuracy on the validation set."""
+    curves = {kind: getattr(log, kind) for kind in ("evaluation", "averaged")}
+    names = {n for curve in curves.values() for values in curve.values() for n in values}
+    name = "top1" if "top1" in names else min(filter(_ACCURACY.fullmatch, names), default=None)
+    found = [
+        Best(epoch, values[name], kind)
+        for kind, curve in curves.items()
+        for epoch, values in curve.items()
+        if math.isfinite(values.get(name, math.nan))
+    ]
+    return max(found, key=lambda best: (best.value, -best.epoch), default=None)
 
 
 def draw_curves(runs: Sequence[Run], path: str | Path) -> list[Path]:
@@ -92,22 +125,26 @@ def run_names(files: Sequence[Path]) -> list[str]:
 def curves_figure(runs: Sequence[Run]) -> Figure:
     """The figure of :func:`draw_curves`: panels for loss, accuracies and learning rate.
 
-    Panels without a value are omitted.
+    Panels without a value are omitted, and those of a top-k accuracy that is nearly 1 throughout.
+    The best epoch of each run has a circle.
     """
     metrics = _metrics(runs)
     count = len(metrics) + any(run.log.learning_rates for run in runs)
     columns = min(2, count)
     rows = math.ceil(count / columns)
-    figure, axes = new_figure(rows, columns, (8.0, 2.3 * rows + 0.6))
+    figure, axes = new_figure(rows, columns, (8.0, 2.3 * rows + 0.6 * (count % columns == 0)))
     panels = list(axes.flat)
+    best = [best_of(run.log) for run in runs]
     for panel, (metric, title) in zip(panels, metrics.items()):
         panel.set_title(title, loc="left")
-        for run, colour in zip(runs, PALETTE):
+        for run, colour, found in zip(runs, PALETTE, best):
             for kind, (_, dashes) in _KINDS.items():
                 points = _points(run.log, kind, metric)
                 _plot(panel, points, _FEW, color=colour, linestyle=dashes)
-        if metric == _LOSS:
-            _scale(panel)
+                if found and found.kind == kind and found.epoch in points:
+                    place = [found.epoch], [points[found.epoch]]
+                    panel.scatter(*place, s=60, facecolors="none", edgecolors=colour, zorder=3)
+        _fit(panel, metric)
     if count > len(metrics):
         _draw_learning_rates(panels[len(metrics)], runs)
     first, last = _span(runs)
@@ -118,7 +155,7 @@ def curves_figure(runs: Sequence[Run]) -> Figure:
         panel.xaxis.get_major_locator().set_params(integer=True)
     for panel in panels[count:]:
         panel.axis("off")
-    _add_legend(figure, runs)
+    _add_legend(figure, panels[count:], runs, best)
     return figure
 
 
@@ -134,6 +171,10 @@ def _metrics(runs: Sequence[Run]) -> dict[str, str]:
     titles = {_LOSS: "Loss"} if _LOSS in found else {}
     accuracies = filter(None, map(_ACCURACY.fullmatch, found))
     for match in sorted(accuracies, key=lambda match: (match[1], int(match[2]))):
+        curves = (_points(run.log, kind, match[0]) for run in runs for kind in _KINDS)
+        values = [value for curve in curves for value in curve.values()]
+        if f"{match[1]}top1" in titles and statistics.median(values) > _SATURATED:
+            continue
         # The name of the network is first if several are trained together.
         of_what = match[1].strip("_ ")
         titles[match[0]] = f"Top-{match[2]} accuracy{of_what and f' ({of_what})'}"
@@ -151,25 +192,66 @@ def _plot(panel: Any, points: dict[Any, float], few: int, **style: Any) -> None:
         panel.plot(list(points), list(points.values()), marker=marker, **style)
 
 
-def _scale(panel: Any) -> None:
-    """A logarithmic scale if losses differ much: on a linear one, the largest hides the others."""
-    losses = [y for line in panel.get_lines() for y in line.get_ydata() if math.isfinite(y)]
-    if losses and min(losses) > 0 and max(losses) > _WIDE * min(losses):
-        panel.set_yscale("log")
-        panel.yaxis.set_major_formatter("{x:g}")
-        panel.yaxis.set_minor_formatter("")
-        panel.set_title("Loss, logarithmic", loc="left")
+def _fit(panel: Any, metric: str) -> None:
+    """Choose the axis of losses or accuracies so that the early epochs do not take most of it."""
+    curves = [[y for y in line.get_ydata() if math.isfinite(y)] for line in panel.get_lines()]
+    curves = list(filter(None, curves))
+    values = sorted(y for curve in curves for y in curve)
+    if not values:
+        return
+    if metric == _LOSS and values[-1] > _WIDE * values[0] > 0:
+        _make_logarithmic(panel)
+        return
+    # The end of each run stays visible.
+    ends = [curve[-1] for curve in curves]
+    left_out = int(_EARLY * len(values))
+    low, high = values[0], values[-1]
+    if metric == _LOSS:
+        high = max(values[-1 - left_out], *ends)
+    else:
+        low = min(values[left_out], *ends)
+    if 0 < high - low < (values[-1] - values[0]) / 2:
+        margin = 0.05 * (high - low)
+        panel.set_ylim(low - margin, high + margin)
+
+
+def _make_logarithmic(panel: Any) -> None:
+    panel.set_yscale("log")
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter("")
+    panel.set_title(f"{panel.get_title('left')}, logarithmic", loc="left")
 
 
 def _draw_learning_rates(panel: Any, runs: Sequence[Run]) -> None:
     panel.set_title("Learning rate", loc="left")
+    decays, values = [], []
     for index, (run, colour) in enumerate(zip(runs, PALETTE)):
         rates = run.log.learning_rates
         # Runs that are compared often have equal rates: the lower lines are wider, to stay visible.
         width = 1.5 + min(1.5, 6 / len(runs)) * (len(runs) - 1 - index)
         for optimizer in range(max(map(len, rates.values()), default=0)):
             points = {done: r[optimizer] for done, r in rates.items() if optimizer < len(r)}
-            _plot(panel, points, 1, color=colour, linewidth=width)
+            x, y = list(points), list(points.values())
+            style = {"color": colour, "linewidth": width, "marker": "." if len(x) <= _FEW else None}
+            values += y
+            jumps = _jumps(y)
+            decays.append(any(max(y) < 10 * y[i - 1] and y[i] < 0.9 * y[i - 1] for i in jumps))
+            for i in reversed(jumps):
+                # At the end of the epoch, even if no step was logged there.
+                place = max(x[i - 1], math.floor(x[i]))
+                x[i:i], y[i:i] = [place, place], [y[i - 1], y[i]]
+            panel.plot(x, y, **style)
+    if all(decays) and max(values) > _WIDE * min(values) > 0:
+        _make_logarithmic(panel)
+
+
+def _jumps(y: Sequence[float]) -> list[int]:
+    """Where a rate that was constant changes to one that is constant, too."""
+    return [
+        i
+        for i in range(2, len(y))
+        if y[i - 2] == y[i - 1] != y[i] and y[i] == y[min(i + 1, len(y) - 1)]
+    ]
 
 
 def _span(runs: Sequence[Run]) -> tuple[float, float]:
@@ -179,16 +261,31 @@ def _span(runs: Sequence[Run]) -> tuple[float, float]:
     return max(0, min(ends) - 1), max(1, *ends)
 
 
-def _add_legend(figure: Figure, runs: Sequence[Run]) -> None:
+def _add_legend(
+    figure: Figure, free: Sequence[Any], runs: Sequence[Run], best: Sequence[Best | None]
+) -> None:
+    """The legend, in the place of a panel if one is free, or below all."""
     from matplotlib.lines import Line2D
 
+    width = _NARROW if free else _WIDTH
     lines = [Line2D([], [], color=colour, linewidth=3) for colour in PALETTE[: len(runs)]]
-    labels = [as_label(textwrap.fill(run.name, _WIDTH)) for run in runs]
+    labels = []
+    for run, found in zip(runs, best):
+        text = f"{run.name}: best {found.value:.4f}, epoch {found.epoch}" if found else run.name
+        labels.append(as_label(textwrap.fill(text, width)))
     for kind, (label, dashes) in _KINDS.items():
         if any(getattr(run.log, kind) for run in runs):
-            lines.append(Line2D([], [], color="#555555", linestyle=dashes))
+            lines.append(Line2D([], [], color=NEUTRAL, linestyle=dashes))
             labels.append(label)
-    columns = max(1, min(len(labels), _WIDTH // (max(map(len, labels)) + 7)))
+    if any(best):
+        circle = {"marker": "o", "markersize": 7, "markerfacecolor": "none"}
+        lines.append(Line2D([], [], color=NEUTRAL, linestyle="none", **circle))
+        labels.append("best epoch")
+    if free:
+        legend = free[0].legend(lines, labels, loc="center left", handlelength=2.8, frameon=False)
+        legend.set_in_layout(False)
+        return
+    columns = max(1, min(len(labels), width // (max(map(len, labels)) + 7)))
     figure.legend(
         lines, labels, loc="outside lower center", ncols=columns, handlelength=2.8, frameon=False
     )

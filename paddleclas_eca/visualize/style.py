@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette for colour-blind people, ordered so that neighbours differ in brightness,
 # too, and without its yellow, which is too pale for lines.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+NEUTRAL = "#555555"
 # Pixels per inch of a PNG: a figure of 8 inches has 1,200 pixels. Scaled to 800, as in a README,
 # 9 points are still 12 pixels high.
 DPI = 150

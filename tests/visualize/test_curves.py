@@ -11,8 +11,10 @@ from PIL import Image
 
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.visualize.curves import (
+    Best,
     Run,
     TrainingLog,
+    best_of,
     curves_figure,
     draw_curves,
     run_names,
@@ -48,6 +50,13 @@ def points(curve: dict[int, dict[str, float]], metric: str) -> list[tuple[float,
     return [(epoch, values[metric]) for epoch, values in curve.items()]
 
 
+def legend_of(figure) -> list[str]:
+    """The labels of the legend, which is in the place of a panel if one is free."""
+    legends = [*figure.legends, *filter(None, (panel.get_legend() for panel in figure.axes))]
+    assert len(legends) == 1
+    return [text.get_text() for text in legends[0].texts]
+
+
 def test_lines_are_those_of_the_logs():
     runs = [run("a", 4, 0), run("b", 6, 1), run("c", 5, 2)]
     found = panels(curves_figure(runs))
@@ -73,12 +82,13 @@ def test_legend_names_runs_and_styles():
     one.log.averaged.update(one.log.evaluation)
     legend = curves_figure([one, run("_b", seed=1)]).legends[0]
     shown = {text.get_text(): line for text, line in zip(legend.texts, legend.get_lines())}
-    assert list(shown)[:2] == [r"a \$x\$", " _b"]
+    assert [text.split(":")[0] for text in list(shown)[:2]] == [r"a \$x\$", " _b"]
     styles = {text: line.get_linestyle() for text, line in list(shown.items())[2:]}
     assert styles == {
         "validation": "-",
         "training": "--",
         "validation, averaged weights (EMA)": ":",
+        "best epoch": "None",
     }
 
 
@@ -87,7 +97,7 @@ def test_what_was_not_logged_is_left_out():
     without = TrainingLog(train={1: {"loss": 1.0}}, learning_rates={0.5: (0.1,)})
     figure = curves_figure([Run("no evaluation", without)])
     assert list(panels(figure)) == ["Loss", "Learning rate"]
-    assert [text.get_text() for text in figure.legends[0].texts] == ["no evaluation", "training"]
+    assert legend_of(figure) == ["no evaluation", "training"]
     figure = curves_figure([Run("evaluation alone", TrainingLog(evaluation=log.evaluation))])
     assert list(panels(figure)) == ["Loss", "Top-1 accuracy", "Top-5 accuracy"]
     figure = curves_figure([Run("begun", TrainingLog(learning_rates={0.5: (0.1,)}))])
@@ -109,6 +119,81 @@ def test_a_point_alone_is_seen(tmp_path):
     ]
     # Beside the line of the legend there is a dot.
     assert counts[0] > counts[1] + 10
+
+
+def with_top1(values, kind: str = "evaluation") -> TrainingLog:
+    return TrainingLog(**{kind: {n: {"top1": v} for n, v in enumerate(values, start=1)}})
+
+
+def test_the_best_epoch_is_marked():
+    nan = float("nan")
+    one, two = with_top1([0.1, 0.7, nan, 0.7]), with_top1([0.9, 0.8])
+    two.averaged[2] = {"top1": 0.95}
+    assert best_of(one) == Best(2, 0.7, "evaluation")
+    assert best_of(two) == Best(2, 0.95, "averaged")
+    assert best_of(TrainingLog(train={1: {"top1": 0.5}})) is None
+    figure = curves_figure([Run("a", one), Run("b", two)])
+    (panel,) = panels(figure).values()
+    marked = [tuple(mark.get_offsets()[0]) for mark in panel.collections]
+    assert marked == [(2, 0.7), (2, 0.95)]
+    labels = legend_of(figure)
+    assert "0.7" in labels[0] and "epoch 2" in labels[0] and "0.95" in labels[1]
+
+
+@pytest.mark.parametrize(
+    ("top5", "is_drawn"),
+    [([1.0, 1.0, 1.0], False), ([0.8, 0.999, 1.0], False), ([0.8, 0.9, 0.999], True)],
+)
+def test_an_accuracy_that_is_always_one_is_left_out(top5, is_drawn):
+    log = with_top1([0.5, 0.6, 0.7])
+    for epoch, value in enumerate(top5, start=1):
+        log.evaluation[epoch]["top5"] = value
+    assert ("Top-5 accuracy" in panels(curves_figure([Run("a", log)]))) == is_drawn
+    for values in log.evaluation.values():
+        del values["top1"]
+    assert "Top-5 accuracy" in panels(curves_figure([Run("a", log)]))
+
+
+def test_the_first_epochs_do_not_take_most_of_an_axis():
+    rising = [0.01, 0.3, *np.linspace(0.7, 0.8, 38).tolist()]
+    (panel,) = panels(curves_figure([Run("a", with_top1(rising))])).values()
+    low, high = panel.get_ylim()
+    assert 0.5 < low < 0.71 and 0.8 < high < 0.9
+    # A short run that ends low stays visible.
+    both = [Run("a", with_top1(rising)), Run("b", with_top1([0.1, 0.2]))]
+    (panel,) = panels(curves_figure(both)).values()
+    assert panel.get_ylim()[0] < 0.2
+    even = np.linspace(0.1, 0.9, 40).tolist()
+    (panel,) = panels(curves_figure([Run("a", with_top1(even))])).values()
+    assert panel.get_ylim()[0] < 0.1
+
+
+def rates_drawn(rates: dict[float, float]):
+    log = TrainingLog(learning_rates={done: (rate,) for done, rate in rates.items()})
+    (panel,) = panels(curves_figure([Run("a", log)])).values()
+    (line,) = panel.get_lines()
+    return panel, list(zip(*map(list, line.get_data())))
+
+
+@pytest.mark.parametrize("logged", [(0.25, 0.75), (0.25, 1.0), (0.0, 0.5)])
+def test_a_rate_that_falls_in_steps_is_drawn_in_steps(logged):
+    """Not as a slope between the steps that happen to be logged."""
+    rates = {n + at: 0.1**n for n in range(3) for at in logged}
+    # At the end of an epoch, the rate of the next one may be known or not.
+    panel, points = rates_drawn(rates)
+    falls = [(a, b) for a, b in zip(points, points[1:]) if a[1] != b[1]]
+    assert [(a[0], b[0]) for a, b in falls] == [(1, 1), (2, 2)]
+    assert all(x in [p[0] for p in points] for x in rates)
+    assert panel.get_yscale() == "log" and "logarithmic" in panel.get_title("left")
+
+
+def test_a_rate_that_falls_evenly_is_drawn_as_it_was_logged():
+    rates = {n / 4: 0.1 * (1 + np.cos(np.pi * n / 400)) for n in range(1, 400)}
+    rates = {done: round(rate, 5) for done, rate in rates.items()}
+    panel, points = rates_drawn(rates)
+    assert panel.get_yscale() == "linear"
+    assert set(rates.items()) <= set(points)
+    assert all(abs(a[1] - b[1]) < 0.002 for a, b in zip(points, points[1:]))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +236,8 @@ def test_both_formats_are_valid_and_the_same_each_time(tmp_path):
         assert picture.format == "PNG" and picture.width == 1200
     (svg,) = draw_curves(runs, tmp_path / "three.svg")
     text = [element.text for element in ElementTree.parse(svg).iter() if element.text]
-    assert {"Loss", "Top-1 accuracy", "Learning rate", "运行", "b", "training"} <= set(text)
+    assert {"Loss", "Top-1 accuracy", "Learning rate", "training"} <= set(text)
+    assert any(words.startswith("运行: ") for words in text)
 
 
 def test_a_figure_that_cannot_be_written(tmp_path):
