@@ -14,6 +14,7 @@ from .command import Command
 from .engine import add_config_arguments, open_config
 
 if TYPE_CHECKING:
+    from ..visualize.attention_maps import GradCAM
     from ..visualize.attention_report import AttentionReport
 
 
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="classes whose weights are drawn (default: all, of more than ten those with the most "
+        help="classes whose weights are drawn (default: all, of more than 20 those with the most "
         "images)",
     )
     parser.add_argument(
@@ -120,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         warn=warn,
     )
-    _print(report, folder, cam.target_layer)
+    _print(report, folder, cam)
     if report.corrupt:
         total = f"{len(report.corrupt)} of {len(images)} images could not be read"
         print(f"error: {total}, and were left out", file=sys.stderr)
@@ -139,14 +140,22 @@ def _class_id(given: str | None, names: dict[int, str]) -> int | None:
     return int(given) if number is None else number
 
 
-def _print(report: AttentionReport, folder: Path, target_layer: str | None) -> None:
+def _print(report: AttentionReport, folder: Path, cam: GradCAM) -> None:
+    from ..visualize.attention_maps import COARSE
+
     print(f"{folder / 'channel_weights'}.csv, .png, .svg: {', '.join(report.layers)}")
     if report.drawn < report.classes:
         print(f"  the figure has {report.drawn} of {report.classes} classes, the .csv has all")
     if report.heat_maps:
         size = "x".join(map(str, report.heat_size))
         print(f"{folder / 'heat_maps'}.png, .svg: {report.examples} of the heat maps")
-        print(f"{folder / 'heat_maps'}/: {report.heat_maps} of {target_layer}, {size}")
+        print(f"{folder / 'heat_maps'}/: {report.heat_maps} of {cam.target_layer}, {size}")
+        if min(report.heat_size) < COARSE:
+            finer = f"`--target-layer {cam.finer_layer}` has more; " if cam.finer_layer else ""
+            print(
+                f"  {size} positions are too few to show where an object is: {finer}larger images "
+                f"or smaller strides (Arch.stride_list) give the last layer more"
+            )
 
 
 COMMAND = Command(

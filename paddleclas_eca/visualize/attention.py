@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..files import write_files
-from .style import PALETTE, as_label, new_figure, save
+from .style import NEUTRAL, PALETTE, as_label, new_figure
 
-# The most lines that readers can distinguish; those after the colours are dashed.
-MOST_LINES = 10
-_LINES = [(colour, "-") for colour in PALETTE] + [(colour, "--") for colour in PALETTE]
-# Bright for high values, also over dark images.
-_COLOURS_OF_HEAT = "inferno"
-_OPACITY = 0.6
-_CAPTION = "below: Grad-CAM of the class that is named, from 0 (dark) to its maximum (bright)"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# As many classes as are drawn if the user names none.
+MOST_CLASSES = 20
+# Inches per class, at most this height per layer; labels of more rows would overlap.
+_ROW, _MOST_INCHES, _MOST_LABELS = 0.16, 5.0, 30
+# Characters of a name, and of a title over an image of 1.6 inches.
+_NAME, _TITLE = 24, 22
+_DIFFERENCES = "PuOr"
+_HEAT = "inferno"
+# Of the maximum; lower values are more transparent.
+_OPACITY = 0.75
+_BAR = {"aspect": 40, "shrink": 0.45, "pad": 0.04}
+# A right prediction, a wrong one, and one that cannot be judged.
+_MARKS = {True: (PALETTE[0], "✓ "), False: (PALETTE[3], "✗ "), None: (NEUTRAL, "")}
 
 
 class HeatMap(NamedTuple):
@@ -31,56 +39,83 @@ class HeatMap(NamedTuple):
         image: the image, RGB from 0 to 1, ``[H, W, 3]``.
         heat: at least 0, ``[h, w]``, over the whole image.
         title: class, score and the like.
+        right: whether the prediction is right; None if that is not known.
     """
 
     image: np.ndarray
     heat: np.ndarray
     title: str
+    right: bool | None = None
 
 
-def draw_channel_weights(
+def channel_weights_figure(
     means: dict[str, dict[str, np.ndarray]],
     counts: dict[str, int],
     legend: str,
-    path: str | Path,
     classes: Sequence[str] = (),
-) -> list[Path]:
-    """Draw the weights of each layer against the channels, a line per class.
+) -> Figure:
+    """For each layer, how the weights of classes differ, and by how much beside it.
+
+    A row is a class, a column a channel, sorted by its spread: the standard deviation of its
+    weight over the classes. Of one class alone, the differences to 0.5 are drawn.
 
     Args:
         means: by layer and class, the mean weights, ``[C]``.
         counts: number of images of each class.
-        legend: title of the legend.
-        path: see :func:`~.style.save`.
+        legend: what the classes are.
         classes: those to draw; by default :func:`most_frequent`.
-
-    Returns:
-        The files that were written.
-
-    Raises:
-        UserError: they cannot be written.
     """
     classes = list(classes or most_frequent(counts))
-    size = (8.0, 1.5 * len(means) + 0.2 * math.ceil(len(classes) / 5) + 0.4)
-    figure, axes = new_figure(len(means), 1, size, sharey=True)
-    for panel, (layer, lines) in zip(axes[:, 0], means.items()):
-        for name, (colour, dashes) in zip(classes, itertools.cycle(_LINES)):
-            panel.plot(lines[name], color=colour, linestyle=dashes, linewidth=0.8)
-        channels = len(lines[classes[0]])
-        panel.set_title(f"{layer}, {channels} channels", loc="left")
-        panel.set_xlim(0, max(1, channels - 1))
-        panel.set_ylabel("weight")
-    panel.set_xlabel("channel")
-    labels = [as_label(f"{name} ({counts[name]})") for name in classes]
-    figure.legend(
-        panel.get_lines(), labels, title=legend, loc="outside lower center", ncols=5, frameon=False
+    weights = {layer: np.stack([of[name] for name in classes]) for layer, of in means.items()}
+    several = len(classes) > 1
+    differences = [w - (w.mean(axis=0) if several else 0.5) for w in weights.values()]
+    spreads = [np.sqrt((d**2).mean(axis=0)) for d in differences]
+    # One scale for all layers; a few extreme channels do not make the others pale.
+    limit = np.percentile(np.abs(np.concatenate(differences, axis=None)), 99) or 1e-6
+
+    height = min(max(0.7, _ROW * len(classes)), _MOST_INCHES) + 0.35
+    figure, axes = new_figure(
+        len(means), 2, (8.0, height * len(means) + 0.8), width_ratios=(7, 1), sharex="col"
     )
-    return save(figure, path)
+    shown = range(0, len(classes), math.ceil(len(classes) / _MOST_LABELS))
+    labels = [f"{as_label(_shorten(classes[i], _NAME))} ({counts[classes[i]]})" for i in shown]
+    for row, (layer, values) in enumerate(weights.items()):
+        panel, beside = axes[row]
+        order = np.argsort(-spreads[row], kind="stable")
+        image = panel.imshow(
+            differences[row][:, order],
+            cmap=_DIFFERENCES,
+            vmin=-limit,
+            vmax=limit,
+            aspect="auto",
+            interpolation="nearest",
+            extent=(0, 100, len(classes) - 0.5, -0.5),
+        )
+        panel.set_title(
+            f"{layer}: {len(order)} channels, weights {values.min():.2f} to {values.max():.2f}",
+            loc="left",
+        )
+        panel.set_yticks(shown, labels, fontsize=7)
+        panel.grid(visible=False)
+        panel.spines[:].set_visible(False)
+        mean = spreads[row].mean()
+        beside.barh([0], [mean], height=0.5, color=PALETTE[0])
+        beside.annotate(f" {mean:.3f}", (mean, 0), va="center", fontsize=8)
+        beside.set_ylim(-0.9, 0.9)
+        beside.margins(x=0.6)
+        beside.axis("off")
+    axes[0, 1].set_title("spread", loc="left")
+    place = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right"}
+    axes[0, 0].annotate(legend, (0, 1), (-6, 5), fontsize=7, color=NEUTRAL, **place)
+    axes[-1, 0].set_xlabel("channels in percent, from the largest spread to the smallest")
+    bar = figure.colorbar(image, ax=axes, location="bottom", extend="both", **_BAR)
+    bar.set_label("weight, less " + ("the mean of the classes" if several else "0.5"))
+    return figure
 
 
 def most_frequent(counts: dict[str, int]) -> list[str]:
     """The classes with the most images, as many as one figure can show, in their order."""
-    drawn = set(sorted(counts, key=lambda name: -counts[name])[:MOST_LINES])
+    drawn = set(sorted(counts, key=lambda name: -counts[name])[:MOST_CLASSES])
     return [name for name in counts if name in drawn]
 
 
@@ -109,45 +144,59 @@ def write_channel_weights(
     write_files({file: stream.getvalue()})
 
 
-def draw_heat_maps(maps: Sequence[HeatMap], path: str | Path, columns: int = 5) -> list[Path]:
-    """Draw heat maps, each below the image it is of.
+def heat_maps_figure(maps: Sequence[HeatMap], columns: int = 5) -> Figure:
+    """Heat maps, each below the image it is of; of one alone, beside it.
 
     Args:
         maps: the heat maps, at least one.
-        path: see :func:`~.style.save`.
         columns: number of heat maps per row.
-
-    Returns:
-        The files that were written.
-
-    Raises:
-        UserError: they cannot be written.
     """
     one = len(maps) == 1
     columns = min(columns, len(maps))
     rows = math.ceil(len(maps) / columns)
-    # The height of a title is the same in all.
-    side = 2.4 if one else 8.0 / 5
+    side = 2.4 if one else 1.6  # inches
     shape = max(m.image.shape[0] / m.image.shape[1] for m in maps)
-    figure, axes = new_figure(2 * rows, columns, (side * columns, rows * (2 * side * shape + 0.3)))
+    grid = (1, 2) if one else (2 * rows, columns)
+    # The height of a title is the same in all.
+    size = (side * grid[1], side * shape * grid[0] + 0.35 * rows + 0.3)
+    figure, axes = new_figure(*grid, size)
+    figure.set_layout_engine("compressed")
     for panel in axes.flat:
         panel.axis("off")
-    for index, shown in enumerate(maps):
-        row, column = 2 * (index // columns), index % columns
-        height, width = shown.image.shape[:2]
-        for panel in (axes[row, column], axes[row + 1, column]):
-            panel.imshow(shown.image, extent=(0, width, height, 0), interpolation="nearest")
-        axes[row, column].set_title(as_label(shown.title), fontsize=9)
-        axes[row + 1, column].imshow(
-            shown.heat,
-            cmap=_COLOURS_OF_HEAT,
-            alpha=_OPACITY,
-            vmin=0,
-            # A scale per map: gradients of different images are not comparable.
-            vmax=shown.heat.max() or 1,
-            extent=(0, width, height, 0),
-            interpolation="bilinear",
-        )
-    if columns > 2:
-        figure.supxlabel(_CAPTION, fontsize=9)
-    return save(figure, path)
+    # One above the other, and all of them in one row.
+    pairs = axes.reshape(rows, 2, -1).swapaxes(1, 2).reshape(-1, 2)
+    wide = int(_TITLE * side / 1.6)
+    for (panel, panel_of_heat), shown in zip(pairs, maps):
+        colour, mark = _MARKS[shown.right]
+        panel.imshow(shown.image, interpolation="nearest")
+        lines = [_shorten(line, wide) for line in (mark + shown.title).split("\n")]
+        panel.set_title(as_label("\n".join(lines)), fontsize=8, color=colour)
+        panel_of_heat.imshow(_overlay(shown), interpolation="nearest")
+    bar = figure.colorbar(_colours(), ax=axes, location="bottom", ticks=[], **_BAR)
+    place = {"textcoords": "offset points", "xycoords": "axes fraction", "va": "center"}
+    bar.ax.annotate("Grad-CAM: 0", (0, 0.5), (-6, 0), ha="right", fontsize=8, **place)
+    bar.ax.annotate("its maximum", (1, 0.5), (6, 0), ha="left", fontsize=8, **place)
+    return figure
+
+
+def _overlay(shown: HeatMap) -> np.ndarray:
+    """The heat over the image in grey: more opaque where it is higher. ``[H, W, 3]``."""
+    import cv2
+
+    height, width = shown.image.shape[:2]
+    # A scale per map: gradients of different images are not comparable.
+    heat = (shown.heat / (shown.heat.max() or 1)).astype("float32")
+    heat = np.clip(cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
+    grey = shown.image @ np.array([0.299, 0.587, 0.114])
+    opacity = _OPACITY * heat[..., None] ** 0.7
+    return (1 - opacity) * grey[..., None] + opacity * _colours().to_rgba(heat)[..., :3]
+
+
+def _colours():
+    from matplotlib.cm import ScalarMappable
+
+    return ScalarMappable(cmap=_HEAT)
+
+
+def _shorten(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

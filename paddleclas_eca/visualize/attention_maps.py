@@ -13,6 +13,9 @@ from ..attention import ChannelAttention
 from ..errors import UserError
 from ..models.layers import feature_layout, matching
 
+# Fewer positions along a side of a feature map do not show where an object is.
+COARSE = 4
+
 
 class AttentionMaps(NamedTuple):
     """The attention of a network on a batch of N images.
@@ -84,6 +87,11 @@ class GradCAM:
         layers: names of the attention layers whose weights are recorded.
         target_layer: name of the layer whose output is the feature map of Grad-CAM; by default
             the last one whose output has more than one position.
+
+    Attributes:
+        target_layer: the name, once it has been called.
+        finer_layer: of a coarser default, the last layer with at least :data:`COARSE` x
+            :data:`COARSE` positions, if there is one.
     """
 
     def __init__(
@@ -91,6 +99,7 @@ class GradCAM:
     ) -> None:
         self.network = network
         self.target_layer = target_layer
+        self.finer_layer: str | None = None
         self._layers = list(layers)
         self._sublayers = dict(network.named_sublayers())
         channels_first = feature_layout(network) == "NCHW"
@@ -114,7 +123,7 @@ class GradCAM:
         """
         batch = paddle.to_tensor(images)
         if self.target_layer is None:
-            self.target_layer = self._last_feature_map(batch[:1])
+            self._choose_target_layer(batch[:1])
         weights: dict[str, np.ndarray] = {}
         features: list[paddle.Tensor] = []
 
@@ -164,14 +173,13 @@ class GradCAM:
         heat = paddle.nn.functional.relu((features * factors).sum(axis=self._channel_axis))
         return heat.astype("float32").numpy()
 
-    def _last_feature_map(self, image: paddle.Tensor) -> str:
-        seen: list[str] = []
+    def _choose_target_layer(self, image: paddle.Tensor) -> None:
+        seen: list[tuple[str, list[int]]] = []
 
         def record(name: str):
             def hook(layer: nn.Layer, inputs: tuple, output: object) -> None:
                 if isinstance(output, paddle.Tensor) and output.ndim == 4:
-                    if max(output.shape[axis] for axis in self._height_width) > 1:
-                        seen.append(name)
+                    seen.append((name, [output.shape[axis] for axis in self._height_width]))
 
             return hook
 
@@ -182,9 +190,13 @@ class GradCAM:
         finally:
             for hook in hooks:
                 hook.remove()
-        if not seen:
+        last = next(((name, size) for name, size in reversed(seen) if max(size) > 1), None)
+        if last is None:
             raise UserError("the network has no feature map of more than one position for Grad-CAM")
-        return seen[-1]
+        self.target_layer, size = last
+        if min(size) < COARSE:
+            finer = (name for name, size in reversed(seen) if min(size) >= COARSE)
+            self.finer_layer = next(finer, None)
 
 
 def logits_of(output: Any) -> Any:

@@ -12,12 +12,13 @@ from ..data.image_files import ImageFile
 from ..errors import UserError, suggestion
 from .attention import (
     HeatMap,
-    draw_channel_weights,
-    draw_heat_maps,
+    channel_weights_figure,
+    heat_maps_figure,
     most_frequent,
     write_channel_weights,
 )
 from .attention_maps import ClassMeans, GradCAM
+from .style import save
 
 # How many heat maps the common figure has.
 _EXAMPLES = 10
@@ -112,9 +113,13 @@ def write_attention_report(
                 continue
             number = int(best[i]) if class_id is None else class_id
             title = f"{_name(names, number)} {maps.scores[i, number]:.2f}"
-            if file.label is not None and _name(names, file.label) != _name(names, number):
-                title += f" (is {_name(names, file.label)})"
-            heat_map = HeatMap(preprocess.denormalize(batch[i]), maps.heat[i], title)
+            right = None
+            if file.label is not None:
+                right = _name(names, file.label) == _name(names, number)
+                title += "" if right else f"\n(is {_name(names, file.label)})"
+            if class_id is not None:
+                right = None  # of a class that was chosen, not predicted
+            heat_map = HeatMap(preprocess.denormalize(batch[i]), maps.heat[i], title, right)
             # One of each class, then a second of each.
             examples[rank, written] = heat_map
             for last in sorted(examples)[_EXAMPLES:]:
@@ -122,7 +127,7 @@ def write_attention_report(
             written += 1
             # A file name has at most 255 bytes.
             name = f"{written:05d}_{Path(file.path).stem[:50]}.png"
-            draw_heat_maps([heat_map], folder / "heat_maps" / name)
+            save(heat_maps_figure([heat_map]), folder / "heat_maps" / name)
     if not means.counts:
         raise UserError(f"none of the {len(images)} images could be read: {corrupt[0]}")
 
@@ -132,9 +137,10 @@ def write_attention_report(
     drawn = classes or most_frequent(means.counts)
     known = any(file.label is not None for file in images)
     legend = "class (images)" if known else "predicted class (images)"
-    draw_channel_weights(values, means.counts, legend, folder / "channel_weights", drawn)
+    figure = channel_weights_figure(values, means.counts, legend, drawn)
+    save(figure, folder / "channel_weights")
     if examples:
-        draw_heat_maps([examples[key] for key in sorted(examples)], folder / "heat_maps")
+        save(heat_maps_figure([examples[key] for key in sorted(examples)]), folder / "heat_maps")
     return AttentionReport(
         list(values), len(drawn), len(means.counts), written, len(examples), heat_size, corrupt
     )

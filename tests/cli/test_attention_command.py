@@ -67,6 +67,8 @@ def test_corrupt_images_are_left_out_and_reported(tmp_path, digits, capsys):
     lines = (tmp_path / "out" / "channel_weights.csv").read_text().splitlines()
     assert {tuple(line.split(",")[1:3]) for line in lines[1:]} == {("one", "2"), ("four", "2")}
     assert len(list((tmp_path / "out" / "heat_maps").iterdir())) == 2
+    svg = (tmp_path / "out" / "heat_maps.svg").read_text()
+    assert svg.count(">✓ ") + svg.count(">✗ ") == 2
 
 
 def test_images_of_unknown_class_are_those_of_the_predicted_one(tmp_path, digits, capsys):
@@ -76,7 +78,10 @@ def test_images_of_unknown_class_are_those_of_the_predicted_one(tmp_path, digits
     assert cli.main([*CONFIG, *words]) == 0
     assert "predicted class (images)" in (out / "channel_weights.svg").read_text()
     assert len(list((out / "heat_maps").iterdir())) == 2
+    # The class was chosen, so that no prediction is right or wrong.
     assert (out / "heat_maps.svg").read_text().count(">four 0.") == 2
+    # 2x2 positions are too few: another layer is advised.
+    assert "--target-layer blocks." in capsys.readouterr().out
 
 
 def test_classes_from_a_list(tmp_path, digits):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import xml.etree.ElementTree as ElementTree
 
 import cv2
 import numpy as np
@@ -14,9 +13,10 @@ from paddleclas_eca import create_model
 from paddleclas_eca.attention import ATTENTIONS
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.visualize.attention import (
+    MOST_CLASSES,
     HeatMap,
-    draw_channel_weights,
-    draw_heat_maps,
+    channel_weights_figure,
+    heat_maps_figure,
     write_channel_weights,
 )
 from paddleclas_eca.visualize.attention_maps import (
@@ -25,6 +25,7 @@ from paddleclas_eca.visualize.attention_maps import (
     attention_layers,
     select_layers,
 )
+from paddleclas_eca.visualize.style import save
 
 
 def images(count: int, size: int = 64) -> np.ndarray:
@@ -116,6 +117,16 @@ def test_layers_that_are_drawn():
         select_layers(layers, ["blocks.17.attention"])
 
 
+def test_a_finer_layer_is_known_where_the_last_one_is_coarse():
+    network = create_model("ECA_ResNet18", class_num=2)
+    network.eval()
+    cam = GradCAM(network, [])
+    assert cam(images(1, 64)).heat.shape == (1, 2, 2)
+    assert GradCAM(network, [], cam.finer_layer)(images(1, 64)).heat.shape == (1, 4, 4)
+    cam = GradCAM(network, [])
+    assert cam(images(1, 128)).heat.shape == (1, 4, 4) and cam.finer_layer is None
+
+
 def test_networks_and_layers_that_do_not_serve():
     plain = create_model("ECA_ResNet18", class_num=2, attention="none")
     with pytest.raises(UserError, match="no channel attention"):
@@ -138,29 +149,61 @@ def test_means_are_those_of_each_class():
         np.testing.assert_allclose(mean, weights[chosen].astype("float64").mean(axis=0))
 
 
-def texts(svg) -> list[str]:
-    """The words of an SVG picture."""
-    root = ElementTree.parse(svg).getroot()
-    return ["".join(x.itertext()).strip() for x in root.iter("{http://www.w3.org/2000/svg}text")]
-
-
-def test_picture_and_table_of_weights(tmp_path):
+def random_means(classes: int) -> tuple[dict, dict]:
     random = np.random.default_rng(0)
-    counts = {f"class {i}": 1 + i for i in range(12)}
-    means = {
-        layer: {name: random.random(size) for name in counts}
-        for layer, size in (("blocks.1.attention", 8), ("blocks.3.attention", 16))
-    }
-    files = draw_channel_weights(means, counts, "class (images)", tmp_path / "weights")
-    assert [file.name for file in files] == ["weights.png", "weights.svg"]
-    assert cv2.imread(str(files[0])).shape[1] == 1200
-    words = texts(files[1])
-    assert {"blocks.1.attention, 8 channels", "blocks.3.attention, 16 channels"} <= set(words)
-    assert {"weight", "channel", "class (images)"} <= set(words)
-    # Of many classes, the ten with the most images.
-    named = [word for word in words if word.startswith("class ") and word != "class (images)"]
-    assert sorted(named) == sorted(f"class {i} ({1 + i})" for i in range(2, 12))
+    counts = {f"class {i}": 1 + i for i in range(classes)}
+    sizes = {"blocks.1.attention": 8, "blocks.3.attention": 16}
+    means = {layer: {c: random.random(size) for c in counts} for layer, size in sizes.items()}
+    return means, counts
 
+
+def test_channel_weights_are_sorted_by_how_much_they_differ(tmp_path):
+    means, counts = random_means(3)
+    means["blocks.3.attention"]["class 1"][5] = 9.0
+    figure = channel_weights_figure(means, counts, "class (images)")
+    maps = [panel for panel in figure.axes if panel.get_images()]
+    for panel, (layer, of) in zip(maps, means.items()):
+        weights = np.stack(list(of.values()))
+        differences = weights - weights.mean(axis=0)
+        order = np.argsort(-weights.std(axis=0))
+        np.testing.assert_allclose(panel.get_images()[0].get_array(), differences[:, order])
+        assert panel.get_title("left").startswith(f"{layer}: {len(order)} channels")
+        labels = [label.get_text() for label in panel.get_yticklabels()]
+        assert labels == [f"{name} ({count})" for name, count in counts.items()]
+    # The mean spread of each layer beside it.
+    bars = [panel.containers[0][0].get_width() for panel in figure.axes if panel.containers]
+    assert len(bars) == len(means)
+    for bar, of in zip(bars, means.values()):
+        assert bar == pytest.approx(np.std(list(of.values()), axis=0).mean())
+    # Both layers have one scale.
+    assert maps[0].get_images()[0].get_clim() == maps[1].get_images()[0].get_clim()
+    assert [file.suffix for file in save(figure, tmp_path / "weights")] == [".png", ".svg"]
+
+
+def test_channel_weights_of_one_class_are_compared_with_a_half():
+    means, counts = random_means(1)
+    figure = channel_weights_figure(means, counts, "class (images)")
+    drawn = np.asarray(figure.axes[0].get_images()[0].get_array())[0]
+    weights = means["blocks.1.attention"]["class 0"]
+    np.testing.assert_allclose(sorted(drawn), sorted(weights - 0.5))
+    assert (np.diff(np.abs(drawn)) <= 0).all()
+
+
+def test_channel_weights_of_many_classes():
+    means, counts = random_means(300)
+    image = channel_weights_figure(means, counts, "class").axes[0].get_images()[0]
+    assert image.get_array().shape == (MOST_CLASSES, 8)
+    # Those with the most images are drawn. A user can ask for all, and the labels have room.
+    labels = channel_weights_figure(means, counts, "class").axes[0].get_yticklabels()
+    assert labels[0].get_text() == f"class {300 - MOST_CLASSES} ({301 - MOST_CLASSES})"
+    figure = channel_weights_figure(means, counts, "class", list(counts))
+    panel = figure.axes[0]
+    assert panel.get_images()[0].get_array().shape == (300, 8)
+    assert len(panel.get_yticks()) <= 30 and figure.get_figheight() < 15
+
+
+def test_table_of_weights(tmp_path):
+    means, counts = random_means(12)
     write_channel_weights(means, counts, tmp_path / "weights.csv")
     with open(tmp_path / "weights.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -171,17 +214,45 @@ def test_picture_and_table_of_weights(tmp_path):
         assert int(row["images"]) == counts[row["class"]]
 
 
-def test_picture_of_heat_maps(tmp_path):
-    black = np.zeros((20, 30, 3))
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_heat_lies_over_its_image(count, tmp_path):
+    image = np.random.default_rng(0).random((20, 30, 3))
     hot = np.zeros((4, 6))
     hot[0, 0] = 3
-    maps = [HeatMap(black, hot, "cat 0.90"), HeatMap(black, np.zeros((4, 6)), "dog 0.10")]
-    files = draw_heat_maps(maps, tmp_path / "heat")
-    picture = cv2.imread(str(files[0]))
-    assert {"cat 0.90", "dog 0.10"} <= set(texts(files[1]))
-    assert files[1].read_text().count("<image") == 4  # the lower two as one each
-    # The only bright place over the black images: left and up in the first heat map.
-    coloured = np.ptp(picture, axis=2) > 60
-    bright = np.argwhere(coloured & (picture.max(axis=2) > 130))
-    assert len(bright)
-    assert (bright[:, 1] < picture.shape[1] / 4).all()
+    maps = [HeatMap(image, hot, f"cat {i}") for i in range(count)]
+    figure = heat_maps_figure(maps)
+    drawn = {panel.get_title(): panel for panel in figure.axes if panel.get_images()}
+    assert set(drawn) == {m.title for m in maps} | {""}
+    above = drawn["cat 0"].get_images()[0].get_array()
+    np.testing.assert_allclose(above, image)
+    below = np.asarray(figure.axes[1 if count == 1 else min(count, 5)].get_images()[0].get_array())
+    assert below.shape == image.shape
+    grey = np.ptp(below, axis=2) < 1e-6
+    # Coloured where it is hot; the rest of the image shows as it is, without colour.
+    assert not grey[:3, :3].any() and grey[10:].all() and grey[:, 12:].all()
+    np.testing.assert_allclose(below[10:, :, 0], image[10:] @ [0.299, 0.587, 0.114])
+    (file,) = save(figure, tmp_path / "heat.png")
+    assert cv2.imread(str(file)).shape[0] > 300
+    # A scale, and nothing where a grid has no map.
+    assert len([panel for panel in figure.axes if panel.get_images()]) == 2 * count
+    words = [text.get_text() for panel in figure.axes for text in panel.texts]
+    assert any("0" in word for word in words) and any("maximum" in word for word in words)
+
+
+def test_a_map_without_heat_shows_the_image():
+    image = np.full((8, 8, 3), 0.5)
+    figure = heat_maps_figure([HeatMap(image, np.zeros((2, 2)), "dog 0.1")])
+    np.testing.assert_allclose(figure.axes[1].get_images()[0].get_array(), image)
+
+
+def test_right_and_wrong_predictions_differ_in_colour_and_mark():
+    image, heat = np.zeros((8, 8, 3)), np.ones((2, 2))
+    maps = [
+        HeatMap(image, heat, "cat 0.9", True),
+        HeatMap(image, heat, "dog 0.8\n(is cat)", False),
+        HeatMap(image, heat, "cat 0.9", None),
+    ]
+    titles = [panel.title for panel in heat_maps_figure(maps).axes[:3]]
+    assert len({title.get_color() for title in titles}) == 3
+    assert len({title.get_text()[0] for title in titles}) == 3
+    assert titles[1].get_text().endswith("dog 0.8\n(is cat)")
