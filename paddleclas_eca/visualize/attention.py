@@ -23,6 +23,7 @@ MOST_CLASSES = 20
 _ROW, _MOST_INCHES, _MOST_LABELS = 0.16, 5.0, 30
 # Characters of a name, and of a title over an image of 1.6 inches.
 _NAME, _TITLE = 24, 22
+_COLUMNS = 5  # of heat maps
 _DIFFERENCES = "PuOr"
 _HEAT = "inferno"
 # Of the maximum; lower values are more transparent.
@@ -144,16 +145,11 @@ def write_channel_weights(
     write_files({file: stream.getvalue()})
 
 
-def heat_maps_figure(maps: Sequence[HeatMap], columns: int = 5) -> Figure:
-    """Heat maps, each below the image it is of; of one alone, beside it.
-
-    Args:
-        maps: the heat maps, at least one.
-        columns: number of heat maps per row.
-    """
+def heat_maps_figure(maps: Sequence[HeatMap]) -> Figure:
+    """Heat maps, at least one, each below the image it is of; one alone is beside it."""
     one = len(maps) == 1
-    columns = min(columns, len(maps))
-    rows = math.ceil(len(maps) / columns)
+    rows = math.ceil(len(maps) / _COLUMNS)
+    columns = math.ceil(len(maps) / rows)
     side = 2.4 if one else 1.6  # inches
     shape = max(m.image.shape[0] / m.image.shape[1] for m in maps)
     grid = (1, 2) if one else (2 * rows, columns)
@@ -168,10 +164,10 @@ def heat_maps_figure(maps: Sequence[HeatMap], columns: int = 5) -> Figure:
     wide = int(_TITLE * side / 1.6)
     for (panel, panel_of_heat), shown in zip(pairs, maps):
         colour, mark = _MARKS[shown.right]
-        panel.imshow(shown.image, interpolation="nearest")
+        panel.imshow(shown.image)
         lines = [_shorten(line, wide) for line in (mark + shown.title).split("\n")]
         panel.set_title(as_label("\n".join(lines)), fontsize=8, color=colour)
-        panel_of_heat.imshow(_overlay(shown), interpolation="nearest")
+        panel_of_heat.imshow(_overlay(shown))
     bar = figure.colorbar(_colours(), ax=axes, location="bottom", ticks=[], **_BAR)
     place = {"textcoords": "offset points", "xycoords": "axes fraction", "va": "center"}
     bar.ax.annotate("Grad-CAM: 0", (0, 0.5), (-6, 0), ha="right", fontsize=8, **place)

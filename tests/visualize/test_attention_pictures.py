@@ -76,6 +76,7 @@ def test_weights_and_heat_are_those_of_numpy(name, data_format):
 
 
 def test_heat_of_a_chosen_class_is_another():
+    paddle.seed(1)  # there is heat for the classes: of some networks it is 0 everywhere
     network = create_model("ECA_ResNet18", class_num=3)
     network.eval()
     cam = GradCAM(network, [])
@@ -225,7 +226,8 @@ def test_heat_lies_over_its_image(count, tmp_path):
     assert set(drawn) == {m.title for m in maps} | {""}
     above = drawn["cat 0"].get_images()[0].get_array()
     np.testing.assert_allclose(above, image)
-    below = np.asarray(figure.axes[1 if count == 1 else min(count, 5)].get_images()[0].get_array())
+    columns = {1: 1, 2: 2, 7: 4}[count]
+    below = np.asarray(figure.axes[columns].get_images()[0].get_array())
     assert below.shape == image.shape
     grey = np.ptp(below, axis=2) < 1e-6
     # Coloured where it is hot; the rest of the image shows as it is, without colour.
