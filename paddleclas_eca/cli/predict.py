@@ -60,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write to a file instead of standard output"
     )
+    parser.add_argument(
+        "--annotate",
+        type=Path,
+        metavar="DIR",
+        help="also write copies of the images there, with class and score above",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,9 +76,11 @@ def run(args: argparse.Namespace) -> int:
     """
     from ..deploy import Predictor
     from ..runtime import tune_cpu
+    from ..visualize.annotate import Annotator
 
     check_positive_int("--batch-size", args.batch_size)
     images = [image.path for image in find_images(args.images)]
+    annotator = Annotator(args.annotate, images) if args.annotate else None
     if args.device == "cpu":
         tune_cpu(keep_memory=True)
     predictor = Predictor(args.model, backend=args.backend, device=args.device)
@@ -86,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
                 print(f"error: {result}", file=sys.stderr)
                 unreadable += 1
             else:
+                if annotator:
+                    annotator.write(image, f"{result.names[0]} {result.scores[0]:.2f}")
                 yield image, result
 
     def write(draft: Path) -> None:

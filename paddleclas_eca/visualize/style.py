@@ -75,6 +75,16 @@ def _fonts() -> list[str]:
     return [_LATIN, *(name for name in _CHINESE if name in installed)]
 
 
+def font_file(text: str) -> str:
+    """The file of the first of these fonts that has all letters of a text, else of the first."""
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    files = [findfont(name) for name in _fonts()]
+    has_all = (file for file in files if {*map(ord, text)} <= FT2Font(file).get_charmap().keys())
+    return next(has_all, files[0])
+
+
 def new_figure(
     rows: int = 1, columns: int = 1, size: tuple[float, float] = (8.0, 3.0), **options: Any
 ) -> tuple[Figure, Any]:

@@ -51,6 +51,15 @@ def test_csv_has_a_line_per_class(finished_export, pictures, expected, capsys):
     assert [int(row["class_id"]) for row in rows] == [i for f in expected for i in f.class_ids]
 
 
+def test_annotated_copies(finished_export, pictures, tmp_path, capsys):
+    (tmp_path / "corrupt.png").write_text("no image")
+    words = [*pictures, tmp_path / "corrupt.png", "--annotate", tmp_path / "out"]
+    code, out, _ = predict(capsys, finished_export, *words)
+    assert code == 1 and len(out.splitlines()) > 4
+    written = sorted(file.name for file in (tmp_path / "out").rglob("*") if file.is_file())
+    assert written == sorted(os.path.basename(picture) for picture in pictures)
+
+
 def test_table_is_the_default(finished_export, pictures, expected, capsys):
     code, out, _ = predict(capsys, finished_export, pictures[0])
     assert code == 0
