@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
     annotator = Annotator(args.annotate, images) if args.annotate else None
     if args.device == "cpu":
         tune_cpu(keep_memory=True)
-    predictor = Predictor(args.model, backend=args.backend, device=args.device)
+    with _stdout_closed():
+        predictor = Predictor(args.model, backend=args.backend, device=args.device)
     results = predictor.stream(images, batch_size=args.batch_size, topk=args.topk)
     unreadable = 0
 
@@ -110,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
                 _WRITERS[args.format](file, readable())
         except BrokenPipeError:
             # The reader, such as head, has closed the pipe: print nothing more, not even at exit.
-            _silence_stdout()
+            _silence_stdout(sys.stdout.fileno())
             return 1
     if unreadable:
         print(
@@ -121,6 +122,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
+def _stdout_closed() -> Iterator[None]:
+    """Discard what C++ code prints: Paddle names functions of some networks when they first run.
+
+    Not in :class:`Predictor`, since this also discards what other threads print.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # where there is no standard output
+            kept = os.dup(1)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, 1)
+            _silence_stdout(1)
+        yield
+
+
+@contextlib.contextmanager
 def _standard_output() -> Iterator[TextIO]:
     try:
         yield sys.stdout
@@ -128,13 +144,15 @@ def _standard_output() -> Iterator[TextIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _silence_stdout()
+        _silence_stdout(sys.stdout.fileno())
         raise UserError(f"standard output cannot be written: {error.strerror}") from error
 
 
-def _silence_stdout() -> None:
-    """Discard buffered output, so that Python's exit does not fail to write it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _silence_stdout(descriptor: int) -> None:
+    """Discard what is printed or buffered, so that Python's exit does not fail to write it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _write_json(file: TextIO, rows: _Rows) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import UserError, check_positive_int
 from ..runtime import tune_cpu
-from .format import DESCRIPTION, read_folder
+from .format import DESCRIPTION, METADATA, read_folder
 from .preprocess import Image, Preprocess, build_steps
 from .runtimes import BACKENDS, DEVICES
 
@@ -33,7 +33,8 @@ class Prediction(NamedTuple):
 class Predictor:
     """An exported model that is ready to predict.
 
-    Images are preprocessed as in evaluation.
+    Images are preprocessed as in evaluation. Threads may share a predictor, and so may processes
+    that are forked after it was loaded.
 
     Args:
         folder: the directory that ``export_model`` wrote (``Global.save_inference_dir``).
@@ -64,9 +65,22 @@ class Predictor:
         self.model = read_folder(Path(folder))
         origin = f"the steps of {self.model.folder / DESCRIPTION}"
         self._preprocess = Preprocess(build_steps(self.model.steps, origin), origin)
+        runtime = BACKENDS[backend]
         if device == "cpu":
             tune_cpu()
-        self._session = BACKENDS[backend](self.model.folder, device)
+        self._session = runtime.open(self.model.folder, device)
+        self._given = folder, backend, device
+        # The first image takes longest, since the runtime chooses and prepares its kernels.
+        scores = self.probabilities(np.zeros((1, *self.model.input_shape), "float32"))
+        if scores.shape != (1, len(self.model.names)):
+            raise UserError(
+                f"{self.model.folder}: the network returns {list(scores.shape)} for an image, and "
+                f"{METADATA} has {len(self.model.names)} classes. Export the model again"
+            )
+
+    def __reduce__(self) -> tuple[type[Predictor], tuple[str | os.PathLike[str], str, str]]:
+        # A process that gets it by pickle loads the directory itself.
+        return type(self), self._given
 
     def preprocess(self, image: Image) -> np.ndarray:
         """The network's input for an image.
@@ -94,11 +108,19 @@ class Predictor:
         """Run the network.
 
         Args:
-            batch: preprocessed images, ``[N, C, H, W]`` in float32.
+            batch: preprocessed images, ``[N, C, H, W]``.
 
         Returns:
             The probability of every class, ``[N, classes]``.
+
+        Raises:
+            UserError: ``batch`` has another shape, or the network fails on it.
         """
+        batch = np.asarray(batch, dtype="float32")
+        if not batch.size or batch.shape[1:] != self.model.input_shape:
+            raise UserError(
+                f"a batch has the shape {['N', *self.model.input_shape]}, got {list(batch.shape)}"
+            )
         output = self._session.run(batch)
         if self.model.has_softmax:
             return output

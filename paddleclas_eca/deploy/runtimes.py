@@ -1,11 +1,17 @@
-"""Run exported networks: Paddle Inference and ONNX Runtime."""
+"""Run exported networks: Paddle Inference and ONNX Runtime.
+
+Threads may share a session. ONNX Runtime's is made for that. A predictor of Paddle Inference has
+one input and one output, so a lock lets one thread run it at a time, with all cores: as fast as a
+clone per thread, which has weights of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import os
-import sys
+import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +28,32 @@ DEVICES = ("cpu", "gpu")
 _GPU_MEMORY = 256
 _INSTALL_ONNX = "pip install '.[onnx]' in the clone of paddleclas_eca"
 
+# Held while a predictor of Paddle is made, and while Paddle's switch of oneDNN is changed.
+_LOADING = threading.RLock()
+# One per predictor, held while it runs.
+_RUNNING: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
+_held: list[threading.Lock] = []
+
+
+def _before_fork() -> None:
+    """Wait until no predictor is made or run, so that the child can use all of them."""
+    _LOADING.acquire()
+    for lock in list(_RUNNING):
+        lock.acquire()
+        _held.append(lock)
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().release()
+    _LOADING.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
+
 
 class Session(NamedTuple):
     """A network that is ready to run.
@@ -29,7 +61,8 @@ class Session(NamedTuple):
     Attributes:
         input: name of its input.
         output: name of its output.
-        run: takes images ``[N, C, H, W]`` in float32 and returns its output, ``[N, ...]``.
+        run: takes images ``[N, C, H, W]`` in float32 and returns its output, ``[N, ...]``. Threads
+            may call it at the same time. Raises UserError if the network fails on them.
     """
 
     input: str
@@ -75,47 +108,49 @@ def open_session(folder: Path, device: str = "cpu", onednn: bool | None = None) 
         config.set_cpu_math_library_num_threads(threads())
         # Off by default in Paddle 3.0, on in later ones.
         (config.enable_mkldnn if onednn else config.disable_mkldnn)()
-    try:
-        with _isolated(onednn):
+    with _failures(f"{program} and its weights", "Paddle Inference"):
+        with _LOADING, _flag_off(onednn):
             predictor = inference.create_predictor(config)
-    except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(
-            f"{program} and its weights cannot be read by Paddle Inference: {reason}. Export the "
-            f"model again"
-        ) from error
+            running = threading.Lock()
+            _RUNNING.add(running)
     names = predictor.get_input_names()[0], predictor.get_output_names()[0]
 
     def run(batch: np.ndarray) -> np.ndarray:
-        predictor.get_input_handle(names[0]).copy_from_cpu(np.ascontiguousarray(batch))
-        with _isolated(onednn):
-            predictor.run()
-        return predictor.get_output_handle(names[1]).copy_to_cpu()
+        with _failures(f"{program} with {len(batch)} images", "Paddle Inference", "run"):
+            with contextlib.nullcontext() if onednn else _LOADING, running, _flag_off(onednn):
+                predictor.get_input_handle(names[0]).copy_from_cpu(np.ascontiguousarray(batch))
+                predictor.run()
+                return predictor.get_output_handle(names[1]).copy_to_cpu()
 
     return Session(*names, run)
 
 
 @contextlib.contextmanager
-def _isolated(onednn: bool) -> Iterator[None]:
-    """Isolate a session and the rest of the process from each other.
+def _failures(what: str, runtime: str, verb: str = "read") -> Iterator[None]:
+    """Report the errors of a runtime, which have any type and many lines, in one."""
+    try:
+        yield
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # Paddle's own begins with a trace of its C++ code.
+        told = [line for line in lines if "Error: " in line or line.startswith("(")] or lines
+        raise UserError(
+            f"{what} cannot be {verb} by {runtime}: {(told or [type(error).__name__])[0]}. Export "
+            f"the model again"
+        ) from error
 
-    Paddle's own switch of oneDNN makes a session without oneDNN fail; and Paddle's C++ code
-    prints names of functions while it optimizes a network, which must not mix with predictions.
-    """
+
+@contextlib.contextmanager
+def _flag_off(onednn: bool) -> Iterator[None]:
+    """Switch oneDNN off in Paddle itself for a session without it, which else fails."""
     import paddle
 
     switch = {} if onednn else paddle.get_flags(ONEDNN_FLAGS[0])
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
     paddle.set_flags(dict.fromkeys(switch, False))
     try:
         yield
     finally:
         paddle.set_flags(switch)
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def open_onnx_session(folder: Path, device: str = "cpu") -> Session:
@@ -144,12 +179,15 @@ def open_onnx_session(folder: Path, device: str = "cpu") -> Session:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.log_severity_level = 3  # errors
-    try:
+    with _failures(str(file), "ONNX Runtime"):
         session = runtime.InferenceSession(os.fspath(file), options, providers=providers)
-    except Exception as error:
-        raise UserError(f"{file} cannot be read by ONNX Runtime: {error}") from error
     name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
-    return Session(name, output, lambda batch: session.run([output], {name: batch})[0])
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with _failures(f"{file} with {len(batch)} images", "ONNX Runtime", "run"):
+            return session.run([output], {name: batch})[0]
+
+    return Session(name, output, run)
 
 
 def import_for_onnx(package: str) -> ModuleType:
@@ -160,8 +198,19 @@ def import_for_onnx(package: str) -> ModuleType:
         raise UserError(f"ONNX needs {package} ({error}): {_INSTALL_ONNX}") from error
 
 
-# By name, the function that opens a session for (folder, device).
-BACKENDS: dict[str, Callable[[Path, str], Session]] = {
-    "paddle": open_session,
-    "onnxruntime": open_onnx_session,
+class Backend(NamedTuple):
+    """A way to run exported networks.
+
+    Attributes:
+        open: opens a session for ``(folder, device)``.
+        files: what it reads of the folder.
+    """
+
+    open: Callable[[Path, str], Session]
+    files: tuple[str, ...]
+
+
+BACKENDS = {
+    "paddle": Backend(open_session, (PROGRAM, WEIGHTS)),
+    "onnxruntime": Backend(open_onnx_session, (ONNX,)),
 }
