@@ -7,7 +7,7 @@ inference.json        the network, for Paddle Inference
 inference.pdiparams   its weights
 inference.yml         preprocessing and class names, in the format of PaddleX
 inference.onnx        the same network with its weights in ONNX, if exported with --onnx
-metadata.json         name, shapes, source of the weights and versions; written last
+metadata.json         name, shapes, source of the weights, versions, and SHA-256; written last
 ===================== ==========================================================================
 
 PaddleX 3 reads ``inference.yml``, and PaddleClas's develop writes it. ``Global.model_name`` is a
@@ -18,22 +18,24 @@ and ``PostProcess`` has the post-processing with the names of the classes.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import yaml
 
 from ..configs import load_yaml
 from ..errors import UserError
-from ..files import flush, read_json, write_files
+from ..files import flush, read_json, sha256, write_files
 
 PROGRAM = "inference.json"
 # What Paddle writes for networks when its new representation is switched off.
@@ -46,8 +48,14 @@ FORMAT = 1
 
 # Metadata last: a directory without it is incomplete.
 _FILES = (PROGRAM, OLD_PROGRAM, WEIGHTS, f"{WEIGHTS}.info", DESCRIPTION, ONNX, METADATA)
+# Those that metadata.json has checksums of.
+_CHECKED = (PROGRAM, OLD_PROGRAM, WEIGHTS, DESCRIPTION, ONNX)
 _STAGE = ".exporting-"
+# Not of what the model is, but of its files.
+_OPTIONAL = ("files", "sha256")
 _LARGEST_METADATA = 2**20
+# Values of an image, many times those of any network here.
+_LARGEST_IMAGE = 2**24
 # Far more than the names of all classes.
 _MOST_VALUES = 2**18
 _EXPORT = "paddleclas-eca export_model -c CONFIG -o Global.pretrained_model=WEIGHTS"
@@ -143,10 +151,10 @@ def write_descriptions(
     versions: Mapping[str, str | None] | None = None,
     paddlex_model: str | None = None,
 ) -> None:
-    """Write ``inference.yml`` and ``metadata.json`` beside a network.
+    """Write ``inference.yml`` and ``metadata.json`` beside a network, when all else is written.
 
     Args:
-        folder: has the program and its weights.
+        folder: has the program, its weights, and its ONNX file if there is to be one.
         model: the network's name, such as ``ECA_ResNet50``.
         input: the name of its input and the shape of an image, ``(C, H, W)``.
         output: the name of its output and its shape for an image.
@@ -189,9 +197,20 @@ def write_descriptions(
         },
     }
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
-    write_files(
-        {folder / DESCRIPTION: text, folder / METADATA: json.dumps(metadata, indent=1) + "\n"}
-    )
+    write_files({folder / DESCRIPTION: text})
+    metadata["files"] = {
+        file.name: {"size": file.stat().st_size, "sha256": sha256(file)}
+        for file in (folder / name for name in _CHECKED)
+        if file.is_file()
+    }
+    metadata["sha256"] = _digest(metadata)
+    write_files({folder / METADATA: json.dumps(metadata, indent=1) + "\n"})
+
+
+def _digest(metadata: Mapping[str, Any]) -> str:
+    """SHA-256 of what the metadata says of the model, whatever its layout."""
+    said = {key: value for key, value in metadata.items() if key not in _OPTIONAL}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _paddlex_model(model: str) -> str:
@@ -280,6 +299,7 @@ class ExportedModel:
         steps: preprocessing of an image file, as PaddleClas's ``transform_ops``.
         names: of the classes, by their number.
         topk: how many classes a prediction has by default.
+        files: size and SHA-256 of its files by their names; empty if version 0.1.0 exported it.
     """
 
     folder: Path
@@ -289,6 +309,11 @@ class ExportedModel:
     steps: list[dict[str, Any]]
     names: list[str]
     topk: int
+    files: Mapping[str, Mapping[str, Any]]
+
+    def check_files(self, names: Iterable[str]) -> None:
+        """Raise UserError if one of these files is another than the one that was exported."""
+        _check_unchanged(self.folder, self.files, names)
 
 
 def read_folder(folder: Path) -> ExportedModel:
@@ -299,31 +324,30 @@ def read_folder(folder: Path) -> ExportedModel:
     """
     _check_files(folder)
     try:
-        metadata, description = _read_descriptions(folder)
-        if metadata["format"] != FORMAT:
-            raise UserError(
-                f"{folder} was exported by another version of paddleclas_eca (format "
-                f"{metadata['format']!r}; this one reads {FORMAT}): use that one, or export again"
-            )
+        metadata = _read_metadata(folder)
+        files = metadata.get("files", {})
+        _check_unchanged(folder, files, [DESCRIPTION])
+        description = _parsed(load_yaml, folder / DESCRIPTION, _MOST_VALUES)
         (post, options), *_ = description["PostProcess"].items()
         activation = metadata["output"]["activation"]
         if post != "Topk" or activation not in ("softmax", None):
             raise UserError(_cannot_predict(folder, metadata["model"], post, activation))
         model = ExportedModel(
             folder=folder,
-            name=str(metadata["model"]),
-            input_shape=tuple(map(int, metadata["input"]["shape"][1:])),
+            name=metadata["model"],
+            input_shape=tuple(metadata["input"]["shape"][1:]),
             has_softmax=activation == "softmax",
             steps=[
-                {"DecodeImage": dict(metadata["decode"])},
-                *map(_our_step, description["PreProcess"]["transform_ops"]),
+                {"DecodeImage": metadata["decode"]},
+                *map(_our_step, _a_list(description["PreProcess"]["transform_ops"])),
             ],
-            names=list(map(_class_name, options["label_list"])),
-            topk=min(int(options["topk"]), metadata["classes"]),
+            names=list(map(_class_name, _a_list(options["label_list"]))),
+            topk=min(_positive(options["topk"]), _positive(metadata["classes"])),
+            files=files,
         )
     except UserError:
         raise
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f"{folder}: {METADATA} and {DESCRIPTION} do not have the format that export_model "
             f"writes ({type(error).__name__}: {error}). Export the model again: {_EXPORT}"
@@ -336,19 +360,102 @@ def read_folder(folder: Path) -> ExportedModel:
     return model
 
 
-def _read_descriptions(folder: Path) -> tuple[Any, Any]:
+def _parsed(parse: Callable[..., Any], *words: Any) -> Any:
     try:
-        return (
-            read_json(folder / METADATA, "metadata", _LARGEST_METADATA),
-            load_yaml(folder / DESCRIPTION, _MOST_VALUES),
-        )
+        return parse(*words)
     except UserError as error:
         raise UserError(f"{error}. Export the model again: {_EXPORT}") from error
+
+
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    """The metadata, of which all that is read has the right type."""
+    metadata = _parsed(read_json, folder / METADATA, "metadata", _LARGEST_METADATA)
+    if not isinstance(metadata, dict):
+        raise TypeError("it is not a mapping")
+    version = metadata["format"]
+    if version != FORMAT or isinstance(version, bool):
+        raise UserError(
+            f"{folder} was exported by another version of paddleclas_eca (format {version!r}; this "
+            f"one reads {FORMAT}): use that one, or export again"
+        )
+    if "sha256" not in metadata:
+        # It may have been, under a key that is damaged.
+        for key in metadata.keys() - {*_METADATA, *_OPTIONAL}:
+            raise UserError(f"{folder / METADATA} has an unknown key {key!r}. Remove it")
+    elif metadata["sha256"] != _digest(metadata):
+        raise UserError(_changed(folder, METADATA, "has another content", 'its key "sha256"'))
+    for key, is_valid in _METADATA.items():
+        if not is_valid(metadata[key]):
+            raise ValueError(f"{key} is {str(metadata[key])[:80]!r}")
+    if not _is_file_list(metadata.get("files", {})):
+        raise ValueError("files has other entries than size and SHA-256 of each file")
+    return metadata
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_shape(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 4:
+        return False
+    sizes = value[1:]
+    return all(map(_is_count, sizes)) and 0 < math.prod(sizes) <= _LARGEST_IMAGE
+
+
+def _is_file_list(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        name in _CHECKED
+        and isinstance(entry, dict)
+        and _is_count(entry.get("size"))
+        and isinstance(entry.get("sha256"), str)
+        for name, entry in value.items()
+    )
+
+
+_METADATA: dict[str, Callable[[Any], bool]] = {
+    "format": _is_count,
+    "model": lambda value: isinstance(value, str),
+    "classes": lambda value: value is None or _is_count(value),
+    "input": lambda value: isinstance(value, dict) and _is_shape(value.get("shape")),
+    "output": lambda value: isinstance(value, dict) and "activation" in value,
+    "decode": lambda value: isinstance(value, dict),
+    # Which are for people.
+    **dict.fromkeys(("weights", "created", "versions"), lambda value: True),
+}
+
+
+def _check_unchanged(
+    folder: Path, files: Mapping[str, Mapping[str, Any]], names: Iterable[str]
+) -> None:
+    for name in names:
+        file, entry = folder / name, files.get(name)
+        if entry is None or not file.is_file():
+            continue
+        size = file.stat().st_size
+        if size != entry["size"]:
+            what = f"has {size:,} bytes instead of {entry['size']:,}"
+        elif sha256(file) != entry["sha256"]:
+            what = "has another SHA-256"
+        else:
+            continue
+        raise UserError(_changed(folder, name, what, f'its entry in "files" of {METADATA}'))
+
+
+def _changed(folder: Path, name: str, what: str, entry: str) -> str:
+    return (
+        f"{folder / name} is not the file that was exported: it {what}. Copy the directory again. "
+        f"If you changed the file on purpose, remove {entry}"
+    )
 
 
 def _check_files(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a directory. Give that of an exported model: {_EXPORT}")
+    for name in _FILES:
+        # Opening a pipe would wait for its other end.
+        if (folder / name).exists() and not (folder / name).is_file():
+            raise UserError(f"{folder / name} is not a regular file. Export the model again")
     missing = [n for n in (PROGRAM, WEIGHTS, DESCRIPTION, METADATA) if not (folder / n).is_file()]
     if not missing:
         return
@@ -388,6 +495,18 @@ def _our_step(step: dict[str, Any]) -> dict[str, Any]:
         **step,
         "ResizeImage": {**options, "interpolation": _OUR_INTERPOLATIONS.get(given, given)},
     }
+
+
+def _a_list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{str(value)[:80]!r} is not a list")
+    return value
+
+
+def _positive(value: Any) -> int:
+    if not _is_count(value) or value == 0:
+        raise TypeError(f"{str(value)[:80]!r} is not a positive integer")
+    return value
 
 
 def _class_name(name: Any) -> str:

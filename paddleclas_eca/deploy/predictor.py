@@ -66,6 +66,7 @@ class Predictor:
         origin = f"the steps of {self.model.folder / DESCRIPTION}"
         self._preprocess = Preprocess(build_steps(self.model.steps, origin), origin)
         runtime = BACKENDS[backend]
+        self.model.check_files(runtime.files)
         if device == "cpu":
             tune_cpu()
         self._session = runtime.open(self.model.folder, device)

@@ -162,6 +162,9 @@ class DecodeImage:
 
     def __post_init__(self) -> None:
         self.backend = _choice("backend", self.backend, ("cv2", "pil"))
+        for option in ("to_rgb", "to_np", "channel_first"):
+            if not isinstance(getattr(self, option), bool):
+                raise ValueError(f"{option} must be true or false, got {getattr(self, option)!r}")
         if not self.to_np:  # it stays as the backend decodes it
             self.to_rgb, self.channel_first = self.backend == "pil", False
 
@@ -257,6 +260,8 @@ class Pad:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """``[H, W, 3]`` to ``[H + 2 padding, W + 2 padding, 3]``."""
+        rows, columns = (side + 2 * self.padding for side in image.shape[:2])
+        _check_size(columns, rows)
         around = (self.padding, self.padding)
         return np.pad(image, (around, around, (0, 0)), constant_values=self.fill)
 
@@ -296,6 +301,7 @@ class Padv2:
             x, y = (space * self.pad_mode // 2 for space in (width - columns, height - rows))
         if min(x, y, width - columns - x, height - rows - y) < 0:
             raise ValueError(_unfit(image, (width, height)))
+        _check_size(width, height)
         canvas = np.empty((height, width, 3), dtype="float32")
         canvas[:] = self.fill_value
         canvas[y : y + rows, x : x + columns] = image
@@ -380,14 +386,18 @@ STEPS = {step.__name__: step for step in (*_GEOMETRY, *_VALUES)}
 def _resize(
     image: np.ndarray, size: tuple[int, int], backend: str, interpolation: str
 ) -> np.ndarray:
-    if size[0] * size[1] > _MAX_PIXELS:
-        raise ValueError(f"the resized image would have {size[0]}x{size[1]} pixels")
+    _check_size(*size)
     if backend == "pil":
         filter = getattr(_pil(), interpolation.upper())
         return np.asarray(_pil().fromarray(np.ascontiguousarray(image)).resize(size, filter))
     import cv2
 
     return cv2.resize(image, size, interpolation=getattr(cv2, _CV2[interpolation]))
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > _MAX_PIXELS:
+        raise ValueError(f"the image would have {width}x{height} pixels")
 
 
 def _centre(image: np.ndarray, width: int, height: int) -> np.ndarray:

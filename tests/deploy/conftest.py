@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,6 +59,8 @@ def finished_export(tmp_path_factory, network) -> Path:
         program = paddle.jit.to_static(network, input_spec=[spec], full_graph=True)
         paddle.jit.save(program, str(stage / "inference"))
         session = open_session(stage, onednn=False)
+        if HAS_ONNX:
+            convert_to_onnx(stage)
         write_descriptions(
             stage,
             model="ECA_MobileNetV2_x0_25",
@@ -69,8 +72,6 @@ def finished_export(tmp_path_factory, network) -> Path:
             weights={"file": "tiny.pdparams"},
             versions={"paddleclas": "2.4.2"},
         )
-        if HAS_ONNX:
-            convert_to_onnx(stage)
     return folder
 
 
@@ -78,6 +79,16 @@ def finished_export(tmp_path_factory, network) -> Path:
 def exported(finished_export, tmp_path) -> Path:
     """The exported directory, which a test may change."""
     return shutil.copytree(finished_export, tmp_path / "tiny")
+
+
+@pytest.fixture
+def unchecked(exported) -> Path:
+    """An exported directory without checksums, as version 0.1.0 writes it."""
+    file = exported / "metadata.json"
+    metadata = json.loads(file.read_text())
+    del metadata["files"], metadata["sha256"]
+    file.write_text(json.dumps(metadata))
+    return exported
 
 
 @pytest.fixture

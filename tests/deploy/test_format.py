@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -52,6 +55,17 @@ def test_folder_says_all_that_paddlex_and_predict_need(finished_export):
     assert text.endswith("}\n")
     metadata = json.loads(text)
     assert metadata.pop("created").endswith("+00:00")
+    files = metadata.pop("files")
+    assert files == {
+        file.name: {
+            "size": file.stat().st_size,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
+        for file in finished_export.iterdir()
+        if file.name != "metadata.json"
+    }
+    assert {"inference.json", "inference.pdiparams", "inference.yml"} <= files.keys()
+    assert len(metadata.pop("sha256")) == 64
     assert metadata == {
         "format": 1,
         "model": "ECA_MobileNetV2_x0_25",
@@ -285,12 +299,146 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_corrupt_folders_are_refused(exported, damage):
+def test_corrupt_folders_are_refused(unchecked, damage):
     spoil, message = DAMAGE[damage]
-    spoil(exported)
+    spoil(unchecked)
     with pytest.raises(UserError, match=message) as error:
+        Predictor(unchecked)
+    assert re.search(str(unchecked), str(error.value))
+    assert "\n" not in str(error.value)
+
+
+# Values of another type for each entry that is read, by its path in the file.
+WRONG = {
+    "metadata.json": [
+        *("format", "model", "classes", "input", "input.shape", "input.shape.1", "input.shape.3"),
+        *("output", "output.activation", "decode", "decode.to_rgb", "decode.channel_first"),
+    ],
+    "inference.yml": [
+        *("PreProcess", "PreProcess.transform_ops", "PreProcess.transform_ops.0"),
+        *("PreProcess.transform_ops.1.NormalizeImage.mean", "PostProcess", "PostProcess.Topk"),
+        *("PostProcess.Topk.topk", "PostProcess.Topk.label_list"),
+    ],
+}
+VALUES = [True, -1, 0, 1.5, "3", "rose", [], [[]], {}, {"a": 1}, 10**30]
+# Those that are right, or that tell when an image is predicted.
+RIGHT = {
+    "model": ["3", "rose"],
+    "decode": [{}],
+    "decode.to_rgb": [True],
+    "decode.channel_first": [True],
+    "PreProcess.transform_ops": [[]],
+    "PostProcess.Topk.topk": [10**30],
+}
+
+
+@pytest.mark.parametrize(("file", "path"), [(f, p) for f, paths in WRONG.items() for p in paths])
+def test_values_of_another_type_are_refused(unchecked, file, path):
+    original = yaml.safe_load((unchecked / file).read_text())
+    *keys, last = (int(key) if key.isdigit() else key for key in path.split("."))
+    for value in (value for value in VALUES if repr(value) not in map(repr, RIGHT.get(path, []))):
+        content = copy.deepcopy(original)
+        part = content
+        for key in keys:
+            part = part[key]
+        part[last] = value
+        (unchecked / file).write_text(json.dumps(content))  # which is YAML, too
+        with pytest.raises(UserError, match=str(unchecked)) as error:
+            Predictor(unchecked)
+        assert "\n" not in str(error.value)
+
+
+# Files that are not those of the export
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+CHANGES = {
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    "empty": lambda file: file.write_bytes(b""),
+    "flipped": flip,
+    "longer": lambda file: file.write_bytes(file.read_bytes() + b" "),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "name", ["inference.json", "inference.pdiparams", "inference.yml", "inference.onnx"]
+)
+def test_changed_files_are_named(exported, name, change, request):
+    backend = "paddle"
+    if name == "inference.onnx":
+        request.getfixturevalue("needs_onnx")
+        backend = "onnxruntime"
+    CHANGES[change](exported / name)
+    with pytest.raises(UserError, match=f"{exported / name} is not the file .*metadata.json"):
+        Predictor(exported, backend)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["decode"].update(to_rgb=False),
+        lambda m: m.update(created=m["created"].replace("20", "21")),
+        lambda m: m.update(sha256="0" * 64),
+        lambda m: m.update(sha257=m.pop("sha256")),
+        lambda m: m.update(filez=m.pop("files")),
+        lambda m: m.update(files=[]),
+        lambda m: m["files"].update({"../other": {"size": 1, "sha256": "0"}}),
+        lambda m: m["files"]["inference.json"].update(size="1"),
+        lambda m: m["files"]["inference.json"].update(sha256=None),
+    ],
+    ids=["decode", "date", "digest", "key", "key of files", "files", "other", "size", "sha256"],
+)
+def test_changed_metadata_are_named(exported, change):
+    file = exported / "metadata.json"
+    metadata = json.loads(file.read_text())
+    change(metadata)
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(UserError, match="metadata.json"):
         Predictor(exported)
-    assert re.search(str(exported), str(error.value))
+
+
+def test_files_that_were_changed_on_purpose_are_read(exported, pictures):
+    change_labels(lambda names: names.__setitem__(slice(None), "abcdefghij"))(exported)
+    with pytest.raises(UserError, match='remove its entry in "files" of metadata.json'):
+        read_folder(exported)
+    file = exported / "metadata.json"
+    metadata = json.loads(file.read_text())
+    del metadata["files"]["inference.yml"]
+    file.write_text(json.dumps(metadata))
+    assert read_folder(exported).names == list("abcdefghij")
+    metadata["decode"]["to_rgb"] = False
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(UserError, match='remove its key "sha256"'):
+        read_folder(exported)
+    del metadata["sha256"]
+    file.write_text(json.dumps(metadata))
+    assert read_folder(exported).steps[0]["DecodeImage"]["to_rgb"] is False
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["inference.json", "inference.pdiparams", "inference.yml", "inference.onnx", "metadata.json"],
+)
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "directory"])
+def test_what_is_no_regular_file_is_named(exported, name, make):
+    (exported / name).unlink(missing_ok=True)
+    make(exported / name)
+    with pytest.raises(UserError, match=f"{exported / name} is not a regular file"):
+        read_folder(exported)
+
+
+def test_a_network_that_does_not_fit_its_description_is_refused(unchecked):
+    file = unchecked / "metadata.json"
+    file.write_text(file.read_text().replace('"classes": 10', '"classes": 9'))
+    change_labels(lambda names: names.pop())(unchecked)
+    with pytest.raises(UserError, match=rf"{unchecked}.*returns \[1, 10\].* 9 classes"):
+        Predictor(unchecked)
 
 
 def test_other_folders_are_refused(exported, tmp_path):

@@ -121,33 +121,34 @@ def test_predictor_needs_no_host(finished_export, pictures, backend, request):
 
 
 @pytest.mark.parametrize("name", ["inference.pdiparams", "inference.json", "inference.onnx"])
-def test_corrupt_networks_are_named(exported, name, request):
+def test_corrupt_networks_are_named(unchecked, name, request):
     backend = "paddle"
     if name == "inference.onnx":
         request.getfixturevalue("needs_onnx")
         backend = "onnxruntime"
-    file = exported / name
+    file = unchecked / name
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(UserError, match=f"{exported}.* cannot be read by"):
-        Predictor(exported, backend)
+    with pytest.raises(UserError, match=f"{unchecked}.* cannot be read by") as error:
+        Predictor(unchecked, backend)
+    assert "\n" not in str(error.value)
 
 
-def test_models_without_softmax(exported):
-    file = exported / "metadata.json"
+def test_models_without_softmax(unchecked):
+    file = unchecked / "metadata.json"
     metadata = json.loads(file.read_text())
     metadata["output"]["activation"] = None
     file.write_text(json.dumps(metadata))
-    model = Predictor(exported)
+    model = Predictor(unchecked)
     images = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype("float32")
     total = model.probabilities(images).sum(axis=1)
     np.testing.assert_allclose(total, 1, rtol=1e-5)
 
 
-def test_mistakes_are_named(predictor, finished_export, exported):
-    with pytest.raises(UserError, match=r"gives \[3, 32, 32\] and the model takes \[3, 64, 64\]"):
-        file = exported / "metadata.json"
-        file.write_text(file.read_text().replace("32", "64"))
-        Predictor(exported).predict([np.zeros((8, 8, 3), "uint8")])
+def test_mistakes_are_named(predictor, finished_export, unchecked):
+    with pytest.raises(UserError, match=r"gives \[3, 8, 8\] and the model takes \[3, 32, 32\]"):
+        file = unchecked / "inference.yml"
+        file.write_text(file.read_text().replace("32", "8"))
+        Predictor(unchecked).predict([np.zeros((8, 8, 3), "uint8")])
     with pytest.raises(UserError, match="backend must be one of paddle, onnxruntime, got 'onnx'"):
         Predictor(finished_export, backend="onnx")
     with pytest.raises(UserError, match="topk is 11, and the model has 10 classes"):
@@ -156,9 +157,12 @@ def test_mistakes_are_named(predictor, finished_export, exported):
         predictor.stream([], topk=0)
     with pytest.raises(UserError, match="batch_size must be a positive integer"):
         predictor.stream([], batch_size=0)
-    (exported / "inference.onnx").unlink(missing_ok=True)
+    for batch in (np.zeros((1, 3, 8, 8)), np.zeros((3, 32, 32)), np.zeros((0, 3, 32, 32))):
+        with pytest.raises(UserError, match=r"a batch has the shape \['N', 3, 32, 32\]"):
+            predictor.probabilities(batch)
+    (unchecked / "inference.onnx").unlink(missing_ok=True)
     with pytest.raises(UserError, match="export the model with --onnx"):
-        Predictor(exported, backend="onnxruntime")
+        Predictor(unchecked, backend="onnxruntime")
 
 
 def test_gpu_that_is_not_there(finished_export):

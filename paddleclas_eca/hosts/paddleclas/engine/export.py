@@ -62,9 +62,9 @@ def export_folder(ppcls: PaddleClas, engine: Any, export: Callable[[], None]) ->
             changes.undo()
             settings["save_inference_dir"] = str(folder)
         config = plain(engine.config)
-        _describe(ppcls, stage, config, activations[-1])
         if settings.get(EXPORT_ONNX):
             messages.append(_add_onnx(ppcls, stage, config))
+        _describe(ppcls, stage, config, activations[-1])
     for message in messages:
         logger.info(message.replace(str(stage), str(folder)))
 
