@@ -13,6 +13,7 @@ import numpy as np
 import paddle
 
 from ..errors import UserError, excerpt
+from .loaders import Reading
 
 # The option that sets the share of a data set that may be unreadable, and its default.
 KEY = "max_corrupt_images"
@@ -150,15 +151,7 @@ def reporting(
     """``run``, an epoch of training or an evaluation, with a report of corrupt images."""
 
     def reported(*args: Any, **kwargs: Any) -> Any:
-        try:
-            result = run(*args, **kwargs)
-        except UserError:
-            raise
-        except Exception:
-            # The cause, instead of what the loader made of it.
-            for tally in tallies:
-                tally.check()
-            raise
+        result = run(*args, **kwargs)
         for tally in tallies:
             if paddle.distributed.get_world_size() > 1:
                 tally.unite()
@@ -171,45 +164,52 @@ def reporting(
     return reported
 
 
-class EndOfData(StopIteration):
-    """Ends the reading of data without a traceback, in any process or thread.
-
-    Without workers a thread reads, where StopIteration ends the loader and any other exception
-    leaves it waiting forever. From a worker the loader takes the class and raises it with a text
-    in a thread of its own, which prints all exceptions but SystemExit.
-    """
-
-    def __new__(cls, *text: str) -> Any:
-        """SystemExit where the loader raises it with a text."""
-        return SystemExit() if text else super().__new__(cls)
-
-
-def counting_loader(add: Callable[[Any], list[Tally]]) -> type:
-    """A ``paddle.io.DataLoader`` that checks the tallies of its data set at every step.
+def checking_loader(begin: Callable[[Any], tuple[Reading, list[Tally]]]) -> type:
+    """A ``paddle.io.DataLoader`` that ends with what went wrong in reading its data set.
 
     Args:
-        add: makes the tallies of a data set.
+        begin: what reads a data set, and its tallies.
     """
 
     class DataLoader(paddle.io.DataLoader):
         def __init__(self, dataset: Any, *args: Any, **kwargs: Any) -> None:
-            # Before workers are forked, which share the tallies.
-            self._tallies = add(dataset)
+            # Before workers are forked, which share them.
+            self._reading, self._tallies = begin(dataset)
             super().__init__(dataset, *args, **kwargs)
 
+        def _check(self) -> None:
+            for tally in self._tallies:
+                tally.check(paddle.distributed.get_world_size())
+
+        def _cause(self) -> UserError | None:
+            """Why the data has ended, if not as it should."""
+            try:
+                self._check()
+                self._reading.check()
+            except UserError as found:
+                return found
+            return None
+
         def __iter__(self) -> Iterator[Any]:
-            batches = super().__iter__()
+            with self._reading.guard(self):
+                batches = super().__iter__()
             try:
                 for batch in batches:
-                    for tally in self._tallies:
-                        tally.check(paddle.distributed.get_world_size())
+                    self._check()
                     yield batch
-            except BaseException:
+                cause = self._cause()
+            except BaseException as error:
                 # If a traceback keeps the iterator alive until garbage collection, Paddle waits
                 # forever for the workers: their queues are closed by then.
                 if self.num_workers:
                     batches._try_shutdown_all(_TIME_TO_STOP)
-                raise
+                # Instead of what the loader made of it.
+                cause = self._cause() if isinstance(error, Exception) else None
+                if cause is None:
+                    raise
+            del batches
+            if cause:
+                raise cause
 
     return DataLoader
 

@@ -11,15 +11,20 @@ from ....errors import UserError
 from ....training.corrupt_images import (
     DEFAULT_SHARE,
     IN_A_ROW,
-    EndOfData,
     Source,
     Tally,
-    counting_loader,
+    checking_loader,
     in_main_thread,
     reporting,
 )
+from ....training.loaders import EndOfData, Reading
 from ..locate import PaddleClas
 from .datasets import classes_with
+
+_ONE_SHAPE = (
+    "Add a transform that gives all images the same size, such as ResizeImage or RandCropImage "
+    "with `size`"
+)
 
 
 class CorruptImages:
@@ -27,12 +32,13 @@ class CorruptImages:
 
     Attributes:
         datasets: the data set classes that replace corrupt images.
-        DataLoader: PaddleClas's loader, which checks the count at every step.
+        DataLoader: PaddleClas's loader, which checks the count at every step, and ends with the
+            errors of reading.
     """
 
     def __init__(self, ppcls: PaddleClas) -> None:
         self.datasets = tuple(classes_with(ppcls, "__getitem__", "self.__getitem__(rnd_idx)"))
-        self.DataLoader = counting_loader(self.add)
+        self.DataLoader = checking_loader(self.begin)
         self._logger = ppcls.module("utils.logger")
         self._reading = threading.local()
         # Those of the Engine that is being built, and the section of the config that its current
@@ -57,16 +63,18 @@ class CorruptImages:
     @contextmanager
     def building(self, section: str) -> Iterator[None]:
         """Build the loader of a section of the config, such as ``Train``, inside."""
-        self._section = section
+        # The lists of retrieval are parts of DataLoader.Eval.
+        self._section = f"Eval.{section}" if section in ("Gallery", "Query") else section
         yield
 
-    def add(self, dataset: Any) -> list[Tally]:
-        """The tallies of a data set, which are new: one for each part of a MixDataset."""
+    def begin(self, dataset: Any) -> tuple[Reading, list[Tally]]:
+        """What reads a data set, and its tallies: one for each part of a MixDataset."""
+        name = f"DataLoader.{self._section}"
         tallies = []
         for part in _parts(dataset):
             if isinstance(part, self.datasets):
                 source = Source(
-                    loader=f"DataLoader.{self._section}",
+                    loader=name,
                     name=getattr(part, "_cls_path", type(part).__name__),
                     file_of=lambda index, part=part: _file_of(part, index),
                     trained=self._section == "Train",
@@ -75,7 +83,7 @@ class CorruptImages:
                 part._tally = Tally(len(part), self._share, source)
                 tallies.append(part._tally)
         self._built += tallies
-        return tallies
+        return Reading(name, lambda index: _file_of(dataset, index), _ONE_SHAPE), tallies
 
     def read(self, original: Any, dataset: Any, index: Any) -> Any:
         """Read an image of ``dataset``, and note it.
@@ -113,6 +121,8 @@ def _parts(dataset: Any) -> list[Any]:
 
 
 def _file_of(dataset: Any, index: Any) -> str:
+    # Samplers for several scales give (width, height, index).
+    index = index[-1] if isinstance(index, (list, tuple)) and index else index
     try:
         return str(dataset.images[index])
     except Exception:  # not all data sets keep a list of files
