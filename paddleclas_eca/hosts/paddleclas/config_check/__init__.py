@@ -7,6 +7,7 @@ what building does not show; ``inspection`` runs all of them.
 """
 
 from ....checks.findings import ERROR, WARNING, Finding, table
+from .data import check_length
 from .inspection import check_run, inspect_run, is_wanted
 from .rules import attr_dict, check_checkpoint_files, check_config
 
@@ -17,6 +18,7 @@ __all__ = [
     "attr_dict",
     "check_checkpoint_files",
     "check_config",
+    "check_length",
     "check_run",
     "inspect_run",
     "is_wanted",

@@ -134,7 +134,9 @@ def _of_list(
     if keep and not refused:
         keep_list(listed, delimiter, entries)
     if not refused:
-        yield from _of_length(config, place, listed, len(entries), processes)
+        loader = place.rpartition(".")[0]
+        sampler = section(config, *loader.split("."), "sampler")
+        yield from check_length(loader, sampler, len(entries), processes)
     if not dataset.get("relabel"):
         yield from _of_labels(config, place, listed, entries)
     if not os.path.exists(root):  # reported already, once
@@ -142,25 +144,37 @@ def _of_list(
     return (yield from _of_images(ppcls, config, place, dataset, entries))
 
 
-def _of_length(
-    config: Config, place: str, listed: str, images: int, processes: int
-) -> Iterator[Finding]:
-    """Whether an epoch of training has a step at all."""
-    sampler = section(config, *place.split(".")[:-1], "sampler")
-    if place != "DataLoader.Train.dataset" or not section(sampler, "drop_last"):
-        return
-    batch = sampler.get("batch_size")
-    name = sampler.get("name", "BatchSampler")
+def check_length(loader: str, sampler: Any, images: int, processes: int) -> Iterator[Finding]:
+    """Whether an epoch or an evaluation has a step at all, and whether it leaves images out.
+
+    Args:
+        loader: key of the loader, such as ``DataLoader.Eval``.
+        sampler: its section ``sampler``.
+        images: number of its images.
+        processes: how many processes share them.
+    """
+    batch, name = section(sampler, "batch_size"), section(sampler, "name") or "BatchSampler"
     if name not in ("BatchSampler", "DistributedBatchSampler") or not isinstance(batch, int):
+        return
+    if batch < 1 or not section(sampler, "drop_last"):
         return
     # This one gives each process as many images, some of them twice; the other gives it all.
     share = -(-images // processes) if name == "DistributedBatchSampler" else images
+    trains, key = loader == "DataLoader.Train", f"{loader}.sampler"
+    of_all = f" of the {images:,}" if share < images else ""
     if batch > share:
         yield error(
-            "DataLoader.Train.sampler.batch_size",
-            f"an epoch has no step: a process gets {share:,} of the {images:,} images of {listed}, "
-            f"less than a batch of {batch:,}, and drop_last leaves it out. Set a smaller "
-            f"batch_size, or -o DataLoader.Train.sampler.drop_last=False",
+            f"{key}.batch_size",
+            f"{'an epoch' if trains else 'an evaluation'} has no step: a process gets {share:,}"
+            f"{of_all} images, less than a batch of {batch:,}, and drop_last leaves it out. Set a "
+            f"smaller batch_size, or -o {key}.drop_last=False",
+        )
+    elif share % batch and not trains:  # each epoch of training leaves out others
+        left = images - images * (share - share % batch) // share
+        yield warning(
+            f"{key}.drop_last",
+            f"{left:,} of {images:,} images are left out, as they do not fill a batch of "
+            f"{batch:,}. Set -o {key}.drop_last=False to evaluate all",
         )
 
 

@@ -349,7 +349,13 @@ def check_checkpoint_files(ppcls: PaddleClas, config: Config, checkpoint: str) -
 
 
 def _no_weights(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
-    named = config["Global"].get("pretrained_model")
+    named, checkpoint = (config["Global"].get(k) for k in ("pretrained_model", "checkpoints"))
+    if mode != "train" and checkpoint:
+        yield warning(
+            "Global.checkpoints",
+            f"only training reads it. For the weights of this {mode} use "
+            f"-o Global.pretrained_model=PATH, such as {checkpoint}",
+        )
     if (
         mode != "train"
         and not named
@@ -422,10 +428,32 @@ def _installed(module: str) -> bool:
         return False
 
 
+def _evaluations(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
+    settings = config["Global"]
+    if mode != "train" or not settings.get("eval_during_train"):
+        return
+    epochs, interval = settings.get("epochs"), settings.get("eval_interval")
+    first = settings.get("start_eval_epoch") or 0
+    if not all(isinstance(value, int) for value in (epochs, interval, first)) or interval < 1:
+        return
+    if epochs // interval * interval < max(first, 1):
+        key = "eval_interval" if interval > epochs else "start_eval_epoch"
+        yield warning(
+            f"Global.{key}",
+            f"no epoch of {epochs} is evaluated, so there will be no best_model. Set a smaller "
+            f"one with -o Global.{key}=N",
+        )
+
+
 def _mixed_precision(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
+    amp = config.get("AMP")
+    if mode == "train" and amp and amp.get("use_amp", True):
+        if str(config["Global"].get("device")) == "cpu":
+            yield warning(
+                "AMP", "it is inactive on a CPU: Paddle trains in float32. Remove the section"
+            )
     if source_has(ppcls.module("engine.engine"), "_init_amp"):
         return
-    amp = config.get("AMP")
     if "AMP" in config and not (amp and amp.get("use_amp", True)):
         # The mere presence of the section switches it on.
         amp = config["AMP"] = None
@@ -477,6 +505,7 @@ RULES: list[Rule] = [
     _infer_images,
     _no_weights,
     _unsupported,
+    _evaluations,
     _mixed_precision,
     _checkpoint_files,
 ]

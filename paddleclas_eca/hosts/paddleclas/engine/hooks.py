@@ -16,11 +16,12 @@ from weakref import WeakKeyDictionary
 
 from paddle import distributed
 
+from ....configs import section
 from ....errors import UserError
 from ....training.checkpoints import check_writable
 from ....training.run_lock import RunLock
 from ....training.watchdog import DEFAULT_TIMEOUT, check_timeout, watch, watch_building
-from ..config_check import check_config, check_run, is_wanted
+from ..config_check import ERROR, check_config, check_length, check_run, is_wanted
 from ..locate import PaddleClas
 from ..monkeypatch import ModuleView, MonkeyPatch
 from . import checkpoints
@@ -80,6 +81,8 @@ class _Hooks:
         self.writer = checkpoints.CheckpointWriter(ppcls)
         self._ppcls = ppcls
         self._run: TrainingRun | None = None
+        # Warnings of the check before the run that is being built.
+        self._said: set[str] = set()
         self._lock: RunLock | None = None
         self._configs: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._init_model = inspect.signature(ppcls.module("utils.save_load").init_model)
@@ -103,9 +106,11 @@ class _Hooks:
             # others wait for rank 0 without the watchdog's timeout.
             if distributed.get_rank() == 0 and is_wanted(config):
                 warnings = check_run(self._ppcls, config)
-            check_config(self._ppcls, config, mode)
+            else:
+                check_config(self._ppcls, config, mode)
         except UserError as error:
             failure = error
+        self._said = {str(warning) for warning in warnings}
         try:
             with watch_building(_timeout(config), failure, self.logger.warning):
                 self._lock_folder(config)
@@ -181,9 +186,19 @@ class _Hooks:
     def build_dataloader(
         self, original: Any, config: Any, mode: str, *args: Any, **kwargs: Any
     ) -> Any:
-        """``build_dataloader``: reads label lists and counts corrupt images."""
+        """``build_dataloader``: reads label lists, counts images and corrupt ones."""
         with self.lists.building(mode, config.get("class_num")), self.images.building(mode):
-            return original(config, mode, *args, **kwargs)
+            loader = original(config, mode, *args, **kwargs)
+        dataset = getattr(loader, "dataset", None)
+        if hasattr(dataset, "__len__"):
+            key = f"DataLoader.{'' if mode in ('Train', 'Eval') else 'Eval.'}{mode}"
+            sampler, processes = section(config, mode, "sampler"), distributed.get_world_size()
+            for finding in check_length(key, sampler, len(dataset), processes):
+                if finding.severity == ERROR:
+                    raise UserError(str(finding))
+                if str(finding) not in self._said:
+                    self.logger.warning(str(finding))
+        return loader
 
 
 def _timeout(config: Any) -> float:

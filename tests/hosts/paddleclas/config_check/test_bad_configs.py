@@ -221,7 +221,23 @@ def test_a_key_that_nothing_reads_is_a_warning(look, case):
     assert (found.severity, found.place) == (WARNING, place) and meant in found.message
 
 
+# Changes of a right config that trains, but not as it says, and the key that the warning is about.
+INEFFECTIVE = {
+    "interval of evaluations": ({"Global.eval_interval": 2}, "Global.eval_interval"),
+    "start of evaluations": ({"Global.start_eval_epoch": 2}, "Global.start_eval_epoch"),
+    "mixed precision on a CPU": ({"AMP": {"use_amp": True, "level": "O1"}}, "AMP"),
+}
+
+
+@pytest.mark.parametrize("case", INEFFECTIVE)
+def test_what_has_no_effect_is_a_warning(look, case):
+    changes, place = INEFFECTIVE[case]
+    (found,) = look(changes)
+    assert (found.severity, found.place) == (WARNING, place)
+
+
 GOOD = {
+    "evaluations at the end": {"Global.epochs": 4, "Global.eval_interval": 4},
     "as it is": {},
     "retrieval of weights": {"Global.pretrained_model": "https://example.org/x.pdparams"},
     "channels last": {"Arch.data_format": "NHWC"},

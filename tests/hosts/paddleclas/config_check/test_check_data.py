@@ -12,6 +12,8 @@ LIST, ROOT, OPS = f"{TRAIN}.cls_label_path", f"{TRAIN}.image_root", f"{TRAIN}.tr
 DECODE = {"DecodeImage": {"to_rgb": True, "channel_first": False}}
 NAMES = "Infer.PostProcess.class_id_map_file"
 
+EVAL_SAMPLER = "DataLoader.Eval.sampler"
+
 
 @pytest.fixture
 def with_list(digits, tmp_path):
@@ -66,6 +68,20 @@ def test_an_epoch_has_a_step(look, changes, processes, ok):
     changes = {f"DataLoader.Train.sampler.{key}": value for key, value in sampler.items()}
     errors = [f.place for f in look(changes, processes) if f.severity == ERROR]
     assert errors == ([] if ok else ["DataLoader.Train.sampler.batch_size"])
+
+
+@pytest.mark.parametrize(
+    ("batch", "processes", "left"), [(20, 1, None), (8, 1, "4 of 20"), (7, 2, "6 of 20")]
+)
+def test_an_evaluation_of_a_part_is_a_warning(look, batch, processes, left):
+    sampler = {f"{EVAL_SAMPLER}.batch_size": batch, f"{EVAL_SAMPLER}.drop_last": True}
+    found = [f for f in look(sampler, processes) if f.place == f"{EVAL_SAMPLER}.drop_last"]
+    assert [(f.severity, left in f.message) for f in found] == [(WARNING, True)] * bool(left)
+
+
+def test_an_evaluation_of_nothing_is_an_error(look):
+    (found,) = look({f"{EVAL_SAMPLER}.batch_size": 21, f"{EVAL_SAMPLER}.drop_last": True})
+    assert (found.severity, found.place) == (ERROR, f"{EVAL_SAMPLER}.batch_size")
 
 
 def test_classes_without_images(look, tmp_path):

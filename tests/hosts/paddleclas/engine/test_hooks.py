@@ -37,6 +37,34 @@ def test_train_then_evaluate(ppcls, make_config, log):
     assert any("[Eval][Epoch 0][Avg]" in line for line in log)
 
 
+def of(log, key):
+    return [line for line in log if f"{key}:" in line]
+
+
+def test_evaluating_a_part_or_nothing(ppcls, make_config, make_engine, log):
+    key = "DataLoader.Eval.sampler"
+    part = {f"{key}.batch_size": 8, f"{key}.drop_last": True}
+    run_engine(ppcls, make_config(part), "eval")
+    (said,) = of(log, f"{key}.drop_last")
+    assert "4 of 20" in said
+    with pytest.raises(UserError, match=f"{key}.batch_size"):
+        make_engine({f"{key}.batch_size": 21, f"{key}.drop_last": True}, mode="eval")
+
+
+def test_the_warnings_of_a_training_run_are_said_once(ppcls, make_config, log):
+    key = "DataLoader.Eval.sampler"
+    part = {f"{key}.batch_size": 8, f"{key}.drop_last": True}
+    run_engine(ppcls, make_config({**part, "AMP": {"level": "O1", "use_amp": True}}), "train")
+    assert len(of(log, f"{key}.drop_last")) == len(of(log, "AMP")) == 1
+
+
+@pytest.mark.parametrize("mode", ["eval", "infer"])
+def test_a_checkpoint_that_only_training_reads(ppcls, make_config, log, mode):
+    run_engine(ppcls, make_config({"Global.checkpoints": "output/latest"}), mode)
+    (said,) = of(log, "Global.checkpoints")
+    assert "Global.pretrained_model" in said
+
+
 def test_uniform_output_starts_with_the_config(ppcls, make_config, tmp_path):
     output = tmp_path / "output"
     output.mkdir()
