@@ -82,7 +82,7 @@ class _Dtype:
         # Of texts of any length NumPy makes a record of as many fields.
         self.dtype = np.dtype(code if isinstance(code, str) and len(code) < 8 else object)
         if self.dtype.kind not in "biufc":
-            raise pickle.UnpicklingError(f"it holds an array of {code!r:.100}, not of numbers")
+            raise pickle.UnpicklingError(f"it holds an array of {_shown(code)}, not of numbers")
 
     def set_state(self, budget: Budget, state: Any) -> None:
         _, order, *rest = state
@@ -115,14 +115,14 @@ class _Array:
 def check_sizes(sizes: Any) -> None:
     """Raise UnpicklingError unless ``sizes`` is the shape of an array."""
     if not isinstance(sizes, tuple) or not all(type(n) is int and n >= 0 for n in sizes):
-        raise pickle.UnpicklingError(f"it holds an array of the shape {sizes!r:.100}")
+        raise pickle.UnpicklingError("it holds an array whose shape is not one")
 
 
 def _reconstruct(budget: Budget, array_type: Any, shape: Any, code: Any) -> _Array:
     # What NumPy writes: an empty array of bytes, which gets its state afterwards. Another shape
     # would have NumPy itself allocate it, whatever its size, and leave it unfilled.
     if shape != (0,) or code not in (b"b", "b"):
-        raise pickle.UnpicklingError(f"it makes an array of shape {shape!r:.100} in an unknown way")
+        raise pickle.UnpicklingError("it makes an array that is not empty in an unknown way")
     return _Array()
 
 
@@ -137,7 +137,7 @@ def _scalar(budget: Budget, dtype: _Dtype, data: Any) -> np.generic:
 def _encode(budget: Budget, text: str, encoding: str = "latin1") -> bytes:
     # How protocol 2 writes bytes.
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it holds bytes in the encoding {encoding!r:.100}")
+        raise pickle.UnpicklingError(f"it holds bytes in the encoding {_shown(encoding)}")
     return _latin1(budget, text)
 
 
@@ -159,6 +159,11 @@ def ordered_dict(budget: Budget, items: Any = ()) -> OrderedDict:
     pairs = items.items() if isinstance(items, dict) else items
     budget.spend(100 * len(items))
     return OrderedDict(_keyed(pairs))
+
+
+def _shown(value: Any) -> str:
+    """A text for messages; ``repr`` of tuples within tuples could take hours."""
+    return repr(value)[:100] if type(value) in (str, bytes, int) else type(value).__name__
 
 
 def _keyed(pairs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

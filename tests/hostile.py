@@ -67,6 +67,14 @@ def pickles_that_stand_for_much() -> dict[str, bytes]:
         "deep": b"\x80\x02" + b"]" * 1000 + b"a" * 999 + b".",
         "empty sets": b"\x80\x04(" + b"\x8f" * 5_000_000 + b"l.",
         "the same hash": b"\x80\x02}(" + keys + b"u.",
+        "a key of tuples": b"\x80\x02})" + b"2\x86" * 30 + b"Ns.",
+        "a key of tuples without DUP": b"\x80\x02})q\x00"
+        + b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(40))
+        + b"Ns.",
+        "a shape of tuples": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n"
+        + b"cnumpy\nndarray\n)q\x00"
+        + b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(40))
+        + b"N\x87R.",
         "a long number": b"\x80\x02\x8b"
         + struct.pack("<I", 4 * 10**6)
         + b"\x7f" * 4 * 10**6

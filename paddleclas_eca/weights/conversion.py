@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -267,7 +268,7 @@ def convert_file(
     """
     if output.suffix not in WRITERS:
         raise UserError(f"--output {output}: the suffix must be one of {', '.join(WRITERS)}")
-    if output.resolve() == source.resolve():
+    if os.path.realpath(output) == os.path.realpath(source):
         raise UserError(f"--output {output} is the source itself")
     check_model(model)
     targets = [output]

@@ -130,11 +130,13 @@ class _Storages:
     def __call__(self, given: Any) -> Any:
         kind, name, key, _, size, *view = given
         check_sizes((size,))
+        if not isinstance(name, Name) or not isinstance(key, str):
+            raise pickle.UnpicklingError("it refers to a storage in an unknown way")
         code = _STORAGES.get(name.name.removeprefix("torch.").removesuffix("Storage"))
         if kind != "storage" or any(view) or code is None:
             return Other(name.name)
         storage = Storage(np.dtype(code), size, lambda: self._read(key))
-        return self.found.setdefault(str(key), storage)
+        return self.found.setdefault(key, storage)
 
 
 def _machine(budget: Budget, storages: _Storages | None = None) -> Machine:
@@ -178,18 +180,21 @@ def _read_zip(content: bytes, budget: Budget) -> Any:
     if content.count(_ENTRY) > _MOST_MEMBERS:
         raise pickle.UnpicklingError(f"it has more than {_MOST_MEMBERS:,} members")
     archive = zipfile.ZipFile(io.BytesIO(content))
+    members = archive.infolist()
+    # PyTorch compresses nothing, and a little that is compressed, or in two members, can be much.
+    stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+    if not stored or sum(member.file_size for member in members) > len(content):
+        raise pickle.UnpicklingError("it is a zip archive with compressed members")
+    damaged = archive.testzip()
+    if damaged is not None:
+        raise pickle.UnpicklingError(f"the checksum of {damaged[:100]} in it is wrong")
     inside = [name for name in archive.namelist() if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
     if len(inside) != 1:
         raise pickle.UnpicklingError("it is a zip archive without data.pkl, not a checkpoint")
     root = inside[0][: -len("data.pkl")]
 
     def read(name: str) -> bytes:
-        member = archive.getinfo(root + name)
-        # PyTorch compresses nothing; a little that is compressed can be much.
-        if member.compress_type != zipfile.ZIP_STORED:
-            raise pickle.UnpicklingError(f"{name} in it is compressed")
-        budget.spend(member.file_size)
-        return archive.read(member)
+        return archive.read(root + name)
 
     if f"{root}byteorder" in archive.namelist() and read("byteorder") != b"little":
         raise pickle.UnpicklingError("its numbers are not in little-endian order")
@@ -204,12 +209,14 @@ def _read_old(content: bytes, budget: Budget) -> Any:
     if version != _OLD_VERSION or not system["little_endian"]:
         raise pickle.UnpicklingError("it is of an unknown version, or not in little-endian order")
     parts: dict[str, bytes] = {}
-    storages = _Storages(lambda key: parts[str(key)])
+    storages = _Storages(parts.__getitem__)
     value = _machine(budget, storages).run(file)
     for key in plain(_machine(budget).run(file), budget):
-        storage = storages.found[str(key)]
+        storage = storages.found[key]
         size = int.from_bytes(file.read(8), sys.byteorder)
         if size != storage.size:
             raise pickle.UnpicklingError("it lacks a part of its tensors")
-        parts[str(key)] = file.read(size * storage.dtype.itemsize)
+        parts[key] = file.read(size * storage.dtype.itemsize)
+    if file.read(1):
+        raise pickle.UnpicklingError("there is more behind its end")
     return value

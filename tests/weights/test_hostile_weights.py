@@ -84,6 +84,7 @@ def test_files_of_pytorch(assert_refused, tmp_path):
                 "one many times": saved({f"w{i}": many for i in range(1000)}),
                 "compressed": compressed(saved({"w": torch.zeros(10**7)})),
                 "many members": b"PK\x03\x04" + (b"PK\x01\x02" + bytes(42)) * 200_000,
+                "more behind it": saved({"w": many}, False) + b"1",
                 "another value": damaged[:place] + b"1234" + damaged[place + 4 :],
             },
             ".pth",

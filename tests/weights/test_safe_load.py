@@ -183,8 +183,8 @@ def array_pickle(shape: bytes, code: bytes, state: bytes = b"") -> bytes:
     ("content", "expected"),
     [
         # NumPy would allocate these without a byte of them in the file.
-        (array_pickle(b"J\x00\x00\x00\x20\x85", b"U\x02f4"), "shape .536870912,. in an unknown"),
-        (array_pickle(b"K\x40\x85", b"U\x01b"), "shape .64,. in an unknown way"),
+        (array_pickle(b"J\x00\x00\x00\x20\x85", b"U\x02f4"), "not empty in an unknown way"),
+        (array_pickle(b"K\x40\x85", b"U\x01b"), "not empty in an unknown way"),
         (array_pickle(b"K\x00\x85", b"U\x01O"), "in an unknown way"),
         (b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aU\x03hex\x86R.", "encoding 'hex'"),
         (b"\x80\x02}2.", "opcode DUP"),
