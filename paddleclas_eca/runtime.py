@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,32 @@ ONEDNN_FLAGS = ("FLAGS_use_mkldnn", "FLAGS_use_onednn")
 # How users set glibc's allocator themselves, and the options of malloc.h.
 _MALLOC_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+# OpenCV's variable for the most pixels of an image, and Pillow's limit, which is its default here:
+# OpenCV's own, a billion, takes 6 GB.
+MAX_PIXELS = "OPENCV_IO_MAX_IMAGE_PIXELS"
+_PIXELS = 178_956_970
+
+
+def max_image_pixels() -> int:
+    """The most pixels of an image that is decoded: about 179 million, unless the user says other.
+
+    Raises:
+        UserError: the user's value is not a positive number.
+    """
+    given = os.environ.get(MAX_PIXELS, str(_PIXELS))
+    number = re.fullmatch(r"([0-9]{1,18})([KkMm][Bb])?", given)
+    if not number or not int(number[1]):
+        raise UserError(f"{MAX_PIXELS} must be a number of pixels, such as {_PIXELS}; got {given}")
+    return int(number[1]) * {"": 1, "kb": 2**10, "mb": 2**20}[(number[2] or "").lower()]
+
+
+def limit_opencv() -> None:
+    """Have OpenCV refuse larger images in this process and those that it starts.
+
+    OpenCV looks at the variable when it is imported; after that this does nothing.
+    """
+    if "cv2" not in sys.modules:
+        os.environ.setdefault(MAX_PIXELS, str(max_image_pixels()))
 
 
 def tune(settings: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...runtime import check_paddle
+from ...runtime import check_paddle, limit_opencv
 from .locate import PaddleClas, find_paddleclas
 from .monkeypatch import MonkeyPatch
 
@@ -31,6 +31,7 @@ def activate(script: Path | None = None) -> PaddleClas:
     global _active
     if _active is None:
         check_paddle()
+        limit_opencv()
         ppcls = find_paddleclas(script)
         ppcls.make_importable()
         # PaddleClas silences all warnings of the process on import: keep the user's filters.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ...files import open_foreign
 from ...visualize.curves import TrainingLog
 
 # The log of the trainer, and that of the launcher of several processes.
@@ -53,7 +54,7 @@ def open_training_log(file: Path) -> TrainingLog:
         UserError: the file cannot be read.
     """
     try:
-        with open(file, encoding="utf-8", errors="replace") as lines:
+        with open_foreign(file, encoding="utf-8", errors="replace") as lines:
             return read_training_log(lines)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error

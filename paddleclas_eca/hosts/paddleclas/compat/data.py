@@ -9,6 +9,7 @@ import numpy as np
 
 from ....data.decoding import is_truncated_jpeg
 from ....errors import UserError
+from ....files import open_foreign
 from ..locate import PaddleClas
 from ..monkeypatch import MonkeyPatch
 from ..source import source_has
@@ -42,7 +43,7 @@ def _install_infer_image(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     def open_image(path: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal opened
         opened = str(path)
-        return open(path, *args, **kwargs)
+        return open_foreign(path, *args, **kwargs)
 
     def preprocess(step: Any, image: Any) -> Any:
         try:

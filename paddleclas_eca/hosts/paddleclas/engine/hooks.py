@@ -28,6 +28,7 @@ from . import checkpoints
 from .corrupt_images import CorruptImages
 from .evaluated_text import execute_nothing
 from .export import export_folder
+from .foreign_files import guard
 from .label_lists import LabelLists
 from .loading import pretrained_loader
 from .progress import Progress
@@ -71,6 +72,7 @@ def install(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     for dataset in hooks.lists.datasets:
         changes.wrap(dataset, "_load_anno", partial(hooks.lists.load, dataset))
         changes.set(sys.modules[dataset.__module__], "open", hooks.lists.open)
+    guard(ppcls, changes)
 
 
 class _Hooks:

@@ -18,6 +18,7 @@ from ....data.label_lists import (
     read_list,
 )
 from ....errors import UserError
+from ....files import open_foreign
 from ..locate import PaddleClas
 from .datasets import classes_with
 
@@ -65,7 +66,7 @@ class LabelLists:
     def open(self, path: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         """``open`` as the modules of the data sets see it: remembers the current line."""
         if self._lines is None or str(path) != self._lines.path or "b" in mode:
-            return open(path, mode, *args, **kwargs)
+            return open_foreign(path, mode, *args, **kwargs)
         return self._lines
 
     def _load_plain(self, kind: str, dataset: Any, seed: int | None = None) -> None:
