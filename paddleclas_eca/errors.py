@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import errno
+import os
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral
 from typing import Any
@@ -13,6 +17,57 @@ class UserError(ValueError):
 
     The commands print the message without a traceback.
     """
+
+
+# What cures an error of the operating system, by its number.
+_CURES = {
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "Change the permissions, or name a place that this user may write to",
+    ),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free space there, or name another disk"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), "Rename it, or name another path"),
+    errno.EFBIG: "Raise the limit on the size of files, `ulimit -f`",
+    errno.ENAMETOOLONG: "Shorten the name",
+    errno.ELOOP: "Replace the symbolic link, which leads to itself",
+    **dict.fromkeys(
+        (errno.EMFILE, errno.ENFILE),
+        "Raise the limit on open files, `ulimit -n`, or use fewer workers",
+    ),
+    errno.EIO: "Check the disk",
+}
+
+
+_FOLDERS_OF_LIBRARIES = "in the home directory, where Paddle and others keep files. Set HOME to a "
+_FOLDERS_OF_LIBRARIES += "directory that this user may write to"
+
+
+def of_machine(failure: BaseException) -> str | None:
+    """One line about what the machine refuses, and the cure; None for any other exception."""
+    if isinstance(failure, OSError) and failure.filename is not None:
+        name = os.fsdecode(failure.filename) if not isinstance(failure.filename, int) else ""
+        if name.startswith(os.path.join(os.path.expanduser("~"), ".")):
+            return f"{name[:200]!r}: {failure.strerror}, {_FOLDERS_OF_LIBRARIES}"
+    if isinstance(failure, OSError) and failure.errno in _CURES:
+        name = repr(failure.filename)[:200] if failure.filename is not None else "a file"
+        return f"{name}: {failure.strerror}. {_CURES[failure.errno]}"
+    encoding = codecs.lookup(sys.getfilesystemencoding()).name
+    if isinstance(failure, UnicodeError) and encoding != "utf-8":
+        reason = getattr(failure, "reason", failure)
+        text = ascii(getattr(failure, "object", ""))[:200]
+        return (
+            f"{text} has characters that the locale of this process has not ({reason}). "
+            f"Set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
+        )
+    return None
+
+
+def check_working_directory() -> None:
+    """Raise UserError if the working directory has been deleted."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the working directory does not exist any more: cd into another") from error
 
 
 def check_positive_int(name: str, value: Any) -> None:

@@ -98,7 +98,7 @@ def one_of(*values: Any) -> Kind:
 
 
 def _read_path(value: Any) -> str:
-    _require(isinstance(value, str) and value != "")
+    _require(isinstance(value, str) and value != "" and "\0" not in value)
     return value
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import logging
+import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from ..errors import UserError
+from ..errors import UserError, check_working_directory, of_machine
 from ..version import __version__
 from .command import Command
 
@@ -27,6 +30,11 @@ _MODULES = {
     "doctor": "doctor",
 }
 COMMANDS = tuple(_MODULES)
+
+UNEXPECTED = (
+    "unexpected error, with its traceback below: `paddleclas-eca check` looks for mistakes in a "
+    "config, and a report of a bug needs what `paddleclas-eca doctor -v` prints"
+)
 
 
 def load_command(name: str) -> Command:
@@ -48,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names may be no text, and terminals may know no Chinese; JSON takes these escapes.
         sys.stdout.reconfigure(errors="backslashreplace")
-    argv = sys.argv[1:] if argv is None else list(argv)
+    return report_errors(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
+
+
+def _run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="paddleclas-eca", description="ECA-Net models in PaddleClas."
     )
@@ -61,17 +72,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_arguments(command_parser)
         command_parser.set_defaults(run=command.run)
     args = parser.parse_args(argv)
-    return report_errors(lambda: args.run(args))
+    return args.run(args)
 
 
 def report_errors(run: Callable[[], int]) -> int:
-    """Exit code of ``run``. Prints a UserError as one line, without a traceback."""
+    """Exit code of ``run``. Prints an error of the input or of the machine as one line.
+
+    Any other exception keeps its traceback: it is a bug, here or in PaddleClas.
+    """
+    # None where the shell has closed them.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    # Of a record that cannot be written, to a full disk or closed pipe, print no traceback.
+    logging.raiseExceptions = False
     try:
-        return run()
-    except UserError as error:
+        check_working_directory()
+        code = run()
         sys.stdout.flush()
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+    except Exception as failure:
+        if isinstance(failure, BrokenPipeError) and _has_no_reader(sys.stdout.fileno()):
+            _discard_output()
+            return 1  # the reader, such as `| head`, has enough
+        message = str(failure) if isinstance(failure, UserError) else of_machine(failure)
+        if message is None:
+            print(UNEXPECTED, file=sys.stderr)
+            raise
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard_output()
+        print(f"error: {message}", file=sys.stderr)
+        return 1
+
+
+def _has_no_reader(descriptor: int) -> bool:
+    # A broken pipe may be that of a worker, too.
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _discard_output() -> None:
+    """Discard what is buffered for standard output: Python's exit would try to write it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import locale
+import logging
 from functools import partial
 from typing import Any
 
@@ -11,7 +14,7 @@ from ....data.decoding import is_truncated_jpeg
 from ....errors import UserError
 from ....files import open_foreign
 from ..locate import PaddleClas
-from ..monkeypatch import MonkeyPatch
+from ..monkeypatch import ModuleView, MonkeyPatch
 from ..source import source_has
 from .base import Patch
 
@@ -86,7 +89,55 @@ def _install_fmix_type(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     changes.wrap(_fmix(ppcls), "__call__", in_float32)
 
 
+class _Names(dict):
+    """Names of classes by number."""
+
+    def __init__(self, names: dict[int, str], file: str) -> None:
+        super().__init__(names)
+        self._file = file
+
+    def __missing__(self, number: int) -> str:
+        raise UserError(
+            f"Infer.PostProcess.class_id_map_file: {self._file} has no name for class {number}. "
+            f"Add a line `{number} NAME`, or set it to null for numbers without names"
+        )
+
+
+def _install_missing_name(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
+    def parse(original: Any, self: Any, file: Any) -> Any:
+        names = original(self, file)
+        return names and _Names(names, file)
+
+    module = ppcls.module("data.postprocess")
+    for kind in (module.Topk, module.ThreshOutput):
+        if "parse_class_id_map" in vars(kind):
+            changes.wrap(kind, "parse_class_id_map", parse)
+
+
+def _install_utf8(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
+    for name in ("data.postprocess.topk", "data.postprocess.threshoutput", "utils.config"):
+        changes.set(ppcls.module(name), "open", partial(open, encoding="utf-8"))
+    handler = partial(logging.FileHandler, encoding="utf-8")
+    changes.set(ppcls.module("utils.logger"), "logging", ModuleView(logging, FileHandler=handler))
+
+
 PATCHES = [
+    Patch(
+        name="missing-name",
+        versions="all",
+        symptom="infer with fewer names than classes: KeyError",
+        needed=lambda ppcls: source_has(
+            ppcls.module("data.postprocess").Topk, "self.class_id_map[i.item()]"
+        ),
+        install=_install_missing_name,
+    ),
+    Patch(
+        name="utf-8",
+        versions="all, where the locale is not UTF-8",
+        symptom="names of classes are left out, and lines of the log that are not ASCII",
+        needed=lambda ppcls: codecs.lookup(locale.getpreferredencoding(False)).name != "utf-8",
+        install=_install_utf8,
+    ),
     Patch(
         name="truncated-jpeg",
         versions="all, with OpenCV before 4.11",

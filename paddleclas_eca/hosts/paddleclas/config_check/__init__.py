@@ -8,7 +8,7 @@ what building does not show; ``inspection`` runs all of them.
 
 from ....checks.findings import ERROR, WARNING, Finding, table
 from .data import check_length
-from .inspection import check_run, inspect_run, is_wanted
+from .inspection import check_run, explained, inspect_run, is_wanted
 from .rules import attr_dict, check_checkpoint_files, check_config
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "check_config",
     "check_length",
     "check_run",
+    "explained",
     "inspect_run",
     "is_wanted",
     "table",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from ....models.layers import image_channels
 from ....training.corrupt_images import DEFAULT_SHARE
 from ..locate import PaddleClas
 from .build import Built, isolated
-from .parts import datasets_read
+from .parts import class_count, datasets_read
 from .rules import example_image
 
 _SHARE = "Global.max_corrupt_images"
@@ -37,6 +38,8 @@ SAMPLE, TRANSFORMED = 100, 4
 # Images have no more channels: a network whose first convolution in the order of its layers takes
 # more runs another one first.
 _MOST_CHANNELS = 16
+# Where DataLoader workers put their batches.
+_SHARED_MEMORY = "/dev/shm"
 # After so many lines that cannot be read, reading a list ends: it is another kind of file.
 MALFORMED = 1000
 
@@ -89,6 +92,7 @@ def check_data(
             yield from found
             if not found and dataset["name"] != "MultiScaleDataset":
                 yield from _of_sizes(config, place, images, outputs[place])
+            yield from _of_shared_memory(config, place, outputs[place])
     if built:
         operators = built.transforms.get("Infer.transforms")
         if operators:
@@ -184,7 +188,9 @@ def _of_labels(
     # The lists of retrieval, such as DataLoader.Eval.Query, have labels of their own.
     if place not in ("DataLoader.Train.dataset", "DataLoader.Eval.dataset"):
         return
-    key, classes = _classes(config, place)
+    key, classes = class_count(config["Arch"], config["Global"])
+    if key == "Arch.Head.class_num" and not place.startswith("DataLoader.Train"):
+        classes = None
     for found in wrong_labels(listed, entries, classes, key):
         yield error(f"{place}.cls_label_path", str(found))
     labels = {entry.label for entry in entries}
@@ -195,15 +201,6 @@ def _of_labels(
             f"{listed} has no image of {len(without):,} of {classes:,} classes ({key}): "
             f"{excerpt(without, NAMED)}",
         )
-
-
-def _classes(config: Config, place: str) -> tuple[str, int | None]:
-    """The key that has the number of classes, and that number."""
-    keys = ["Arch.class_num", "Global.class_num"]
-    if place.startswith("DataLoader.Train"):
-        keys.append("Arch.Head.class_num")
-    found = ((key, section(config, *key.split("."))) for key in keys)
-    return next(((key, number) for key, number in found if number is not None), (keys[0], None))
 
 
 # Images.
@@ -339,6 +336,33 @@ def _of_sizes(
             f"they make images of different sizes, {shown}, which cannot be put in one batch. Add "
             f"a transform that gives all images the same size, such as ResizeImage or "
             f"RandCropImage with `size`",
+        )
+
+
+def _of_shared_memory(
+    config: Config, place: str, outputs: Sequence[np.ndarray]
+) -> Iterator[Finding]:
+    """Whether the batches that the workers prepare fit into the shared memory of this machine."""
+    loader = section(config, *place.split(".")[:-1])
+    options, batch = section(loader, "loader") or {}, section(loader, "sampler", "batch_size")
+    workers = options.get("num_workers")
+    if not (outputs and options.get("use_shared_memory") and workers and isinstance(batch, int)):
+        return
+    try:
+        free = shutil.disk_usage(_SHARED_MEMORY).free
+    except OSError:
+        return  # not Linux
+    processes = int(os.environ.get("PADDLE_LOCAL_SIZE") or 1)
+    # Paddle asks each worker for two batches ahead.
+    needed = 2 * workers * processes * batch * outputs[0].nbytes
+    if needed > free:
+        place = place.removesuffix(".dataset")
+        yield error(
+            f"{place}.loader.use_shared_memory",
+            f"{_SHARED_MEMORY} has {free >> 20:,} MB free, and {workers} workers with two batches "
+            f"of {batch} images each, times {processes} processes, need {needed >> 20:,} MB. "
+            f"Give the container more (--shm-size), or add -o "
+            f"{place}.loader.use_shared_memory=False, or use fewer num_workers",
         )
 
 

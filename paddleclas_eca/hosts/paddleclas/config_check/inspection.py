@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
@@ -26,6 +26,13 @@ from .rules import apply_rules, check_class_names, pretrained
 from .schema import unknown_keys
 
 SWITCH = "preflight"
+# The parts of a config that each mode builds, by the beginnings of their keys.
+_USED = {
+    "train": ("",),
+    "eval": ("Arch", "DataLoader.Eval", "Loss.Eval", "Metric.Eval"),
+    "infer": ("Arch", "Infer"),
+    "export": ("Arch",),
+}
 
 
 def is_wanted(config: Config) -> bool:
@@ -62,11 +69,38 @@ def check_run(ppcls: PaddleClas, config: Config) -> list[Finding]:
     errors = [finding for finding in found if finding.severity == ERROR]
     if errors:
         drop_kept_lists()
-    if len(errors) == 1:
-        raise UserError(str(errors[0]))
-    if errors:
-        raise UserError(f"{len(errors)} errors before the run\n{table(errors, sys.stderr)}")
+        raise _as_one(errors, "before the run")
     return found
+
+
+@contextlib.contextmanager
+def explained(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[None]:
+    """Where PaddleClas fails to build a config, look for the cause in the config.
+
+    Raises:
+        UserError: what is wrong with the parts of the config that a run in ``mode`` uses. Where
+            nothing is found, PaddleClas's exception is raised.
+    """
+    given = copy.deepcopy(config)
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as failure:
+        try:
+            found = Built(ppcls, given).findings
+        except Exception:
+            found = []
+        errors = [f for f in found if f.severity == ERROR and f.place.startswith(_USED[mode])]
+        if not errors:
+            raise
+        raise _as_one(errors, f"in the config, for {mode}") from failure
+
+
+def _as_one(errors: list[Finding], where: str) -> UserError:
+    if len(errors) == 1:
+        return UserError(str(errors[0]))
+    return UserError(f"{len(errors)} errors {where}\n{table(errors, sys.stderr)}")
 
 
 def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool) -> list[Finding]:
@@ -85,7 +119,6 @@ def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool
         lambda: check_data(ppcls, config, built[0] if built else None, processes, keep_lists),
         lambda: disproportionate_rate(config, processes),
         lambda: _missing_weights(config),
-        lambda: _unwritable_output(config),
     ]
     found: dict[Finding, None] = {}
     for check in checks:
@@ -119,23 +152,3 @@ def _missing_weights(config: Config) -> Iterator[Finding]:
                 f"{file} does not exist. Give the path of a .pdparams file, with or without the "
                 f"suffix",
             )
-
-
-def _unwritable_output(config: Config) -> Iterator[Finding]:
-    given = config["Global"].get("output_dir")
-    if not isinstance(given, str):
-        return
-    directory = Path(given).absolute()
-    # Unlike Path.exists, this is False for names too long and directories that are not ours.
-    while not os.path.exists(directory) and directory != directory.parent:
-        directory = directory.parent
-    try:
-        # Root may write where the permissions say no, and nobody where the disk is read-only.
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as failure:
-        yield error(
-            "Global.output_dir",
-            f"{given} cannot be written to: {directory}: {failure.strerror}. Set another with "
-            f"-o Global.output_dir=PATH",
-        )

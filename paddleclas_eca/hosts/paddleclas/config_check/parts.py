@@ -132,6 +132,23 @@ def network_section(config: Config) -> Config:
     return arch
 
 
+def class_count(arch: Config, settings: Config) -> tuple[str, int | None]:
+    """The key that has the number of classes, and that number; None where no key has it.
+
+    Args:
+        arch: the section of a network.
+        settings: the section ``Global``.
+    """
+    for key, number in (
+        ("Arch.class_num", arch.get("class_num")),
+        ("Global.class_num", settings.get("class_num")),
+        ("Arch.Head.class_num", section(arch, "Head", "class_num")),
+    ):
+        if number is not None:
+            return key, number
+    return "Arch.class_num", None
+
+
 def transforms(place: str, listed: Any) -> Iterator[Part]:
     """The transforms of a list of them, and those that they choose from.
 

@@ -6,10 +6,12 @@ is wrong with it. It looks at the code at hand, never at a version number.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
 import inspect
 import os
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -27,7 +29,15 @@ from ....training.checkpoints import AUTO, is_half_saved
 from ..locate import PaddleClas
 from ..source import source_has
 from .literals import replace_expressions
-from .parts import datasets, datasets_read, entries, loaders_read, network_section, unknown_names
+from .parts import (
+    class_count,
+    datasets,
+    datasets_read,
+    entries,
+    loaders_read,
+    network_section,
+    unknown_names,
+)
 from .schema import check_schema
 
 # Takes PaddleClas, the config, which it may change in place, and the mode of the Engine. It may
@@ -76,10 +86,25 @@ def apply_rules(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Findin
 # Sections and values that PaddleClas requires without checking.
 
 _MAPPINGS = ("Global", "Arch", "DataLoader", "Loss", "Metric", "Infer", "AMP", "EMA", "Slim")
-_FOR_TRAINING = [
-    *("Global.epochs", "Global.save_interval", "Global.print_batch_step"),
-    *("Global.eval_during_train", "Loss.Train"),
-]
+# What each mode needs besides _ALWAYS.
+_ALWAYS = ["Global.device", "Global.output_dir", "Arch.name"]
+_NEEDED = {
+    "train": [
+        *("Global.epochs", "Global.save_interval", "Global.print_batch_step"),
+        *("Global.eval_during_train", "Loss.Train"),
+    ],
+    "eval": ["Global.print_batch_step"],
+    "infer": ["Infer.infer_imgs"],
+    "export": ["Global.image_shape"],
+}
+# What PaddleClas reads without a default of its own.
+_DEFAULTS = {
+    "Global": {
+        **{"checkpoints": None, "pretrained_model": None, "use_visualdl": False},
+        **{"eval_interval": 1, "save_inference_dir": "./inference"},
+    },
+    "Infer": {"batch_size": 1},
+}
 _FOR_LOADING = ["dataset.name", "loader.num_workers", "loader.use_shared_memory"]
 # PaddleClas then leaves it to Paddle to sample.
 _WITHOUT_SAMPLER = ["sampler.batch_size", "sampler.drop_last", "sampler.shuffle"]
@@ -102,19 +127,16 @@ def _sections(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]
             if key not in reported:
                 yield error(key, f"the config has no section {key}")
             config[key] = {}
-    keys = ["Global.device", "Global.output_dir", "Arch.name"]
-    keys += {"train": _FOR_TRAINING, "eval": ["Global.print_batch_step"]}.get(mode, [])
-    for key in keys:
-        if config[key.split(".")[0]]:
+    for key in [*_ALWAYS, *_NEEDED[mode]]:
+        if config.get(key.split(".")[0]) or key.startswith("Infer"):
             yield from _missing_value(config, key)
+    for name, defaults in _DEFAULTS.items():
+        for key, value in defaults.items() if config.get(name) else ():
+            if config[name].get(key) is None:
+                config[name][key] = value
     for place in loaders_read(config, mode) if config["DataLoader"] else ():
         yield from _incomplete_loader(config, place)
-    # PaddleClas evaluates without metrics, but not with an empty section of them.
-    metrics = config.get("Metric") or {}
-    for part in [part for part in metrics if not metrics[part]]:
-        del metrics[part]
-    if not metrics:
-        config.pop("Metric", None)
+    yield from _without_metrics(config, mode)
     # PaddleClas reads the decay of the section whenever the key exists.
     if not isinstance(config.get("EMA"), dict):
         config.pop("EMA", None)
@@ -147,15 +169,44 @@ def _incomplete_loader(config: Config, place: str) -> Iterator[Finding]:
         wrong += _missing_section(config, f"{place}.{part}")
     yield from wrong
     if not wrong:
-        named = "name" in section(config, *place.split("."), "sampler")
+        sampler = section(config, *place.split("."), "sampler")
+        named = sampler.get("name") is not None
+        if not named:
+            sampler.pop("name", None)
         for key in [*_FOR_LOADING, *(() if named else _WITHOUT_SAMPLER)]:
             yield from _missing_value(config, f"{place}.{key}")
+
+
+def _without_metrics(config: Config, mode: str) -> Iterator[Finding]:
+    """PaddleClas needs a metric to evaluate, and to export."""
+    if config.get("Metric") is None:
+        config["Metric"] = type(config)()
+    for name in ("Loss", "Metric"):
+        # It stumbles over empty lists, not over absent ones.
+        given = config.get(name) or {}
+        for part in ("Train", "Eval"):
+            if part in given and not given[part] and (name, part) != ("Loss", "Train"):
+                del given[part]
+    settings = config["Global"]
+    kind = settings.get("eval_mode", "classification")
+    evaluates = mode == "eval" or (mode == "train" and settings.get("eval_during_train", True))
+    if "Eval" in config["Metric"]:
+        return
+    if evaluates and (settings.get("use_multilabel") or kind == "retrieval"):
+        yield error("Metric.Eval", "the evaluation needs it. List metrics, such as MultiLabelMAP")
+        return
+    config["Metric"]["Eval"] = [{"TopkAcc": {"topk": 1}}]
+    if evaluates and kind == "classification":
+        yield warning(
+            "Metric.Eval", "the config has none, so the evaluation reports top-1 accuracy"
+        )
 
 
 def _incomplete_optimizers(config: Config) -> Iterator[Finding]:
     if isinstance(config["Optimizer"], dict):
         yield from _missing_value(config, "Optimizer.name")
-        yield from _missing_section(config, "Optimizer.lr")
+        wrong = list(_missing_section(config, "Optimizer.lr"))
+        yield from wrong or _missing_value(config, "Optimizer.lr.name")
         return
     for key, name, settings in entries("Optimizer", config["Optimizer"]):
         if not isinstance(settings, dict) or not {"scope", "lr"} <= {*settings}:
@@ -195,6 +246,28 @@ def _piecewise(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding
 
 
 # Files.
+
+
+def _unwritable_output(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
+    """Whether the log and the checkpoints can be written; every mode writes a log."""
+    given = config["Global"].get("output_dir")
+    if given is None:
+        return  # reported already
+    directory = Path(given).absolute()
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(directory)  # names too long, files in the place of directories
+        while not os.path.exists(directory) and directory != directory.parent:
+            directory = directory.parent
+        # Root may write where the permissions say no, and nobody where the disk is read-only.
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as failure:
+        yield error(
+            "Global.output_dir",
+            f"{given[:100]} cannot be written to: {failure.strerror}. Set another with "
+            f"-o Global.output_dir=PATH",
+        )
 
 
 def _data_paths(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
@@ -238,13 +311,13 @@ def check_class_names(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[
         post["class_id_map_file"] = None
         yield error(key, f"{found}. {how}")
         return
-    classes = config["Arch"].get("class_num")
+    key_of, classes = class_count(network_section(config), config["Global"])
     unnamed = [number for number in range(classes or 0) if number not in names]
     if unnamed:
         # PaddleClas fails when it predicts one of them; exported models name them by number.
         yield (warning if mode == "export" else error)(
             key,
-            f"{given} has no name for {len(unnamed):,} of {classes:,} classes (Arch.class_num): "
+            f"{given} has no name for {len(unnamed):,} of {classes:,} classes ({key_of}): "
             f"{excerpt(unnamed)}. {how}",
         )
     elif classes is not None and len(names) > classes:
@@ -261,8 +334,9 @@ def _infer_images(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Find
     key = "Infer.infer_imgs"
     given = section(config, "Infer", "infer_imgs")
     if given is None:
-        yield error(key, "the config has no value for Infer.infer_imgs")
-        return
+        return  # reported already
+    if config["Global"].get("eval_mode", "classification") != "classification":
+        yield error("Global.eval_mode", "PaddleClas predicts with classification alone")
     how = "Name an image or a directory of images with -o Infer.infer_imgs=PATH"
     path = find_resource(given)
     if path is None:
@@ -500,6 +574,7 @@ RULES: list[Rule] = [
     _piecewise,
     _static_onednn,
     _export,
+    _unwritable_output,
     _data_paths,
     _class_names,
     _infer_images,

@@ -37,7 +37,9 @@ def execute_nothing(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
             changes.set(module, "eval", _reader(module, functions=name == f"{ppcls.package}.arch"))
         if "paddle.load(" in source:
             changes.set(module, "paddle", ModuleView(paddle, load=load))
-    changes.set(ppcls.module("utils.download"), "_decompress", _refuse_archive)
+    download = ppcls.module("utils.download")
+    changes.wrap(download, "_download", _download)
+    changes.set(download, "_decompress", _refuse_archive)
 
 
 def _reader(module: ModuleType, functions: bool) -> Callable[[Any], Any]:
@@ -76,6 +78,16 @@ def read_literal(text: str) -> Any:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return evaluate(text)
+
+
+def _download(original: Callable, url: str, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return original(url, *args, **kwargs)
+    except RuntimeError as failure:
+        raise UserError(
+            f"{url} cannot be downloaded: {failure}. Check the address and the network, or "
+            f"download it elsewhere and name the file"
+        ) from failure
 
 
 def _refuse_archive(path: str) -> None:

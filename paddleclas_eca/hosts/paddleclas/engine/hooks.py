@@ -21,7 +21,14 @@ from ....errors import UserError
 from ....training.checkpoints import check_writable
 from ....training.run_lock import RunLock
 from ....training.watchdog import DEFAULT_TIMEOUT, check_timeout, watch, watch_building
-from ..config_check import ERROR, check_config, check_length, check_run, is_wanted
+from ..config_check import (
+    ERROR,
+    check_config,
+    check_length,
+    check_run,
+    explained,
+    is_wanted,
+)
 from ..locate import PaddleClas
 from ..monkeypatch import ModuleView, MonkeyPatch
 from . import checkpoints
@@ -100,7 +107,8 @@ class _Hooks:
     def _checked(self, config: Any, mode: str) -> Iterator[None]:
         if mode != "train":
             check_config(self._ppcls, config, mode)
-            yield
+            with explained(self._ppcls, config, mode):
+                yield
             return
         warnings, failure = [], None
         try:
@@ -116,7 +124,8 @@ class _Hooks:
         try:
             with watch_building(_timeout(config), failure, self.logger.warning):
                 self._lock_folder(config)
-                yield
+                with explained(self._ppcls, config, mode):
+                    yield
         except BaseException:
             self._unlock_folder()
             raise

@@ -264,7 +264,7 @@ GOOD = {
         ]
     },
     "no predictions": {"Infer": None},
-    "nothing to evaluate": {"Metric": None, "Loss.Eval": None},
+    "no loss of the evaluation": {"Loss.Eval": None},
     "several optimizers": {
         "Optimizer": [{"SGD": {"scope": "all", "lr": {"name": "Constant", "learning_rate": 0.1}}}]
     },

@@ -82,10 +82,100 @@ def test_what_is_missing_or_unsupported(refused, changes, place):
 
 
 def test_empty_sections_that_paddleclas_does_not_survive_are_removed(ppcls, make_config):
-    config = make_config({"Metric": {"Train": [], "Eval": {}}, "EMA": None})
+    config = make_config({"Metric": {"Train": [], "Eval": {}}, "EMA": None, "Loss.Eval": []})
     del config["profiler_options"]
     check_config(ppcls, config, "train")
-    assert "Metric" not in config and "EMA" not in config and config["profiler_options"] is None
+    assert [*config["Metric"]] == ["Eval"] and [*config["Loss"]] == ["Train"]
+    assert "EMA" not in config and config["profiler_options"] is None
+
+
+DEFAULTS = {
+    "train": ["checkpoints", "pretrained_model", "use_visualdl", "eval_interval"],
+    "eval": ["pretrained_model", "use_visualdl"],
+    "export": ["pretrained_model", "save_inference_dir"],
+}
+
+
+@pytest.mark.parametrize("mode", DEFAULTS)
+def test_keys_that_paddleclas_has_no_default_for(make_config, ppcls, tmp_path, monkeypatch, mode):
+    monkeypatch.chdir(tmp_path)
+    config = make_config()
+    for key in DEFAULTS[mode]:
+        del config["Global"][key]
+    engine = ppcls.module("engine.engine").Engine(config, mode=mode)
+    getattr(engine, mode)()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"Metric": None}, {"Metric": {"Train": []}, "Loss.Eval": None}]
+)
+def test_without_metrics_the_evaluation_reports_top_1(make_engine, log, changes):
+    make_engine(changes).train()
+    assert any("[Eval][Epoch 1][best metric:" in line for line in log)
+    assert any(line.startswith("Metric.Eval: ") for line in log)
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes", "place"),
+    [
+        ("eval", {"Metric": None, "Global.use_multilabel": True}, "Metric.Eval"),
+        ("infer", {"Global.eval_mode": "retrieval"}, "Global.eval_mode"),
+        ("infer", {"Infer": None}, "Infer.infer_imgs"),
+        ("export", {"Global.image_shape": None}, "Global.image_shape"),
+        ("export", {"Global.save_inference_dir": [1]}, "Global.save_inference_dir"),
+        ("infer", {CLASS_MAP: ["names"]}, CLASS_MAP),
+        ("train", {"Optimizer.lr.name": None}, "Optimizer.lr.name"),
+    ],
+)
+def test_what_a_mode_needs(refused, mode, changes, place):
+    assert refused(changes, mode).startswith(f"{place}: ")
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes", "place"),
+    [
+        ("eval", {f"{EVAL}.cls_label_pth": "x"}, f"{EVAL}.cls_label_pth"),
+        ("eval", {"Arch": {"name": "ViT_tiny_patch16_224", "norm_layer": "x"}}, "Arch.norm_layer"),
+        ("infer", {"Infer.transforms": None}, "Infer.transforms"),
+        ("infer", {"Infer.PostProcess": 3}, "Infer.PostProcess"),
+        ("infer", {"Infer.PostProcess.name": None}, "Infer.PostProcess.name"),
+        ("train", {"Loss.Train": [{"CELoss": {}}], "Global.preflight": False}, "Loss.Train.0"),
+    ],
+)
+def test_what_paddleclas_cannot_build_is_explained(make_engine, tmp_path, mode, changes, place):
+    with pytest.raises(UserError) as error:
+        make_engine(changes, mode=mode)
+    assert str(error.value).startswith(place)
+
+
+def test_what_nothing_explains_keeps_its_exception(ppcls, make_engine, monkeypatch):
+    def fail(*words, **options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ppcls.module("engine.engine"), "build_model", fail)
+    with pytest.raises(ZeroDivisionError):
+        make_engine(mode="eval")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Arch": {"name": "TinyNet"}, "Global.class_num": 10},
+        {"Arch": {"name": "TinyNet", "class_num": 10}},
+    ],
+)
+def test_fewer_names_than_classes(refused, tmp_path, changes):
+    (tmp_path / "names.txt").write_text("0 zero\n1 one\n")
+    changes = {**changes, CLASS_MAP: str(tmp_path / "names.txt")}
+    assert refused(changes, "infer").startswith(f"{CLASS_MAP}: ")
+
+
+@pytest.mark.parametrize("mode", ["train", "eval", "infer", "export"])
+@pytest.mark.parametrize("given", ["x" * 300, "file", "file/below", "/proc/output"])
+def test_an_output_directory_that_cannot_be(refused, tmp_path, monkeypatch, mode, given):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert refused({"Global.output_dir": given}, mode).startswith("Global.output_dir: ")
 
 
 def test_a_right_config_is_changed_in_its_expressions_only(ppcls, make_config):
