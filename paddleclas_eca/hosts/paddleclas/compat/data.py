@@ -89,24 +89,35 @@ def _install_fmix_type(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     changes.wrap(_fmix(ppcls), "__call__", in_float32)
 
 
-class _Names(dict):
-    """Names of classes by number."""
+def _install_scale(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
+    def as_text(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {
+                key: f"{value!r}/1"
+                if key == "scale" and isinstance(value, float)
+                else as_text(value)
+                for key, value in part.items()
+            }
+        return [as_text(entry) for entry in part] if isinstance(part, list) else part
 
-    def __init__(self, names: dict[int, str], file: str) -> None:
-        super().__init__(names)
-        self._file = file
+    def dump(original: Any, config: Any, path: Any) -> Any:
+        return original(as_text(config), path)
+
+    config = ppcls.module("utils.config")
+    changes.wrap_everywhere(ppcls.package, config, "dump_infer_config", dump)
+
+
+class _Names(dict):
+    """Names of classes by number; those without one are named by it, as in exported models."""
 
     def __missing__(self, number: int) -> str:
-        raise UserError(
-            f"Infer.PostProcess.class_id_map_file: {self._file} has no name for class {number}. "
-            f"Add a line `{number} NAME`, or set it to null for numbers without names"
-        )
+        return str(number)
 
 
 def _install_missing_name(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     def parse(original: Any, self: Any, file: Any) -> Any:
         names = original(self, file)
-        return names and _Names(names, file)
+        return names and _Names(names)
 
     module = ppcls.module("data.postprocess")
     for kind in (module.Topk, module.ThreshOutput):
@@ -123,9 +134,17 @@ def _install_utf8(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
 
 PATCHES = [
     Patch(
+        name="infer-scale",
+        versions="develop",
+        symptom="uniform output of a NormalizeImage.scale that is a number: 'float' object has no "
+        "attribute 'split'",
+        needed=lambda ppcls: source_has(ppcls.module("utils.config"), "scale_str.split("),
+        install=_install_scale,
+    ),
+    Patch(
         name="missing-name",
         versions="all",
-        symptom="infer with fewer names than classes: KeyError",
+        symptom="infer with fewer names than classes: KeyError, or no predictions",
         needed=lambda ppcls: source_has(
             ppcls.module("data.postprocess").Topk, "self.class_id_map[i.item()]"
         ),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -153,6 +156,28 @@ def test_grey_images_and_grey_networks(look, with_images):
         finding.place for finding in _errors(look({**changes, "Arch.input_image_channel": 1}))
     }
     assert OPS in wanted and "Global.image_shape" in wanted
+
+
+# Shared memory.
+
+LOADER = "DataLoader.Train.loader"
+
+
+@pytest.mark.parametrize(
+    ("workers", "shared", "free", "fits"),
+    [
+        # A batch is 10 x 3 x 16 x 16 numbers of 4 bytes, 30 KB, and each worker has two.
+        (2, True, 100 << 10, False),
+        (2, True, 130 << 10, True),
+        (2, False, 0, True),
+        (0, True, 0, True),
+    ],
+)
+def test_shared_memory_must_hold_the_batches(look, monkeypatch, workers, shared, free, fits):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    changes = {f"{LOADER}.num_workers": workers, f"{LOADER}.use_shared_memory": shared}
+    places = [found.place for found in _errors(look(changes))]
+    assert places == ([] if fits else [f"{LOADER}.use_shared_memory"])
 
 
 # Names of classes.
