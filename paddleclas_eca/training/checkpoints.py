@@ -298,6 +298,14 @@ def _is_best(value: Any) -> bool:
     )
 
 
+def _is_scaler(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(part, bool) or _is_number(part)
+        for entry in value.values()
+        for part in (entry if isinstance(entry, list) else [entry])
+    )
+
+
 # What the state of a run may hold; whoever writes it may leave out all but the epoch.
 _STATE: dict[str, Callable[[Any], bool]] = {
     "epoch": _is_count,
@@ -309,7 +317,7 @@ _STATE: dict[str, Callable[[Any], bool]] = {
     "seed": lambda value: type(value) is int,
     "metric": _is_number,
     "best": _is_best,
-    "scaler": lambda value: isinstance(value, dict),
+    "scaler": _is_scaler,
     "settings": lambda value: value is None or isinstance(value, dict),
 }
 

@@ -24,7 +24,7 @@ STATE = {
     "seed": 42,
     "metric": 0.25,
     "best": {"metric": 0.5, "epoch": 3},
-    "scaler": {},
+    "scaler": {"scale": [512.0]},
     "settings": {"epochs": 9},
 }
 FILES = {"latest.pdparams": b"weights" * 9, "latest.pdopt": b"", "latest/model.pdparams": b"w"}

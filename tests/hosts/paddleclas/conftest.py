@@ -12,6 +12,7 @@ PaddleClas in use does not need the patch.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import logging
 import os
@@ -109,7 +110,7 @@ def write_config(digits):
             place = config
             for section in sections:
                 place = place[int(section)] if isinstance(place, list) else place[section]
-            place[last] = value
+            place[last] = copy.deepcopy(value)  # later changes may change it
         file = folder / "config.yaml"
         file.write_text(yaml.safe_dump(config))
         return file

@@ -151,7 +151,8 @@ class _Hooks:
         """``Engine.train``: can be interrupted and resumed, and shows its progress."""
         if self._lock is None:  # the engine has trained before
             self._lock_folder(engine.config)
-        self._run = TrainingRun(self._ppcls, engine, self._configs[engine])
+        config = self._configs.get(engine, engine.config)
+        self._run = TrainingRun(self._ppcls, engine, config)
         progress = Progress(self._ppcls, engine, self._run)
         try:
             with self._run.active():

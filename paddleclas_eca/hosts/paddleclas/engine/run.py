@@ -45,7 +45,9 @@ def _start_uniform_output(config: dict[str, Any]) -> None:
     """The part of develop's uniform output that its ``tools/train.py`` does, not its Engine."""
     folder = Path(config["Global"]["output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "train_results.json").unlink(missing_ok=True)
+    # PaddleClas adds to it. A run that resumes has results already, and may be finished.
+    if not config["Global"].get("checkpoints"):
+        (folder / "train_results.json").unlink(missing_ok=True)
     text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
     write_files({folder / "config.yaml": text})
 

@@ -20,6 +20,7 @@ import pytest
 from paddleclas_eca.errors import UserError
 from paddleclas_eca.hosts.paddleclas.engine import training_run
 from paddleclas_eca.hosts.paddleclas.engine.run import run_folder
+from paddleclas_eca.hosts.paddleclas.source import source_has
 from paddleclas_eca.training import checkpoints
 from paddleclas_eca.training.signals import EXIT_CODE
 
@@ -329,7 +330,7 @@ def resumed_rates(train, engine_in, tmp_path, log):
     """
 
     def resume(first, changes):
-        train(first, prepare=at_step(2 * STEPS), stops=True)
+        train(first, prepare=at_step(2 * STEPS // first.get("Global.update_freq", 1)), stops=True)
         (tmp_path / "new").mkdir()
         with paddle.utils.unique_name.guard():
             expected = remaining_rates(
@@ -366,6 +367,24 @@ WARM = schedule("Cosine", learning_rate=0.1, warmup_epoch=1)
 PIECEWISE = schedule("Piecewise", decay_epochs=[1, 2], values=[0.3, 0.2, 0.1], warmup_epoch=0)
 STEP = schedule("Step", learning_rate=0.1, step_size=1, gamma=0.5)
 LINEAR = schedule("Linear", learning_rate=0.1, end_lr=0.01, warmup_epoch=1)
+BY_EPOCH = {**PIECEWISE, "Optimizer.lr.by_epoch": True}
+
+
+def optimizers(rate):
+    """One for the convolution, one for the classifier."""
+    parts = (
+        ("conv", COSINE),
+        ("fc", {"Optimizer.lr": {**LINEAR["Optimizer.lr"], "learning_rate": rate}}),
+    )
+    options = {"momentum": 0.9}
+    return {
+        "Optimizer": [
+            {"Momentum": {"scope": scope, **options, "lr": part["Optimizer.lr"]}}
+            for scope, part in parts
+        ]
+    }
+
+
 HALF = {"DataLoader.Train.sampler.batch_size": 5}
 TWICE = {"DataLoader.Train.sampler.batch_size": 20}
 slow = pytest.mark.slow
@@ -383,6 +402,13 @@ CHANGES = {
     "cosine to piecewise": (COSINE, PIECEWISE),
     "warm-up to piecewise": (WARM, PIECEWISE),
     "linear to step": (LINEAR, {**STEP, **TWICE}),
+    "by epoch": (BY_EPOCH, HALF),
+    "by epoch, within a warm-up": ({**BY_EPOCH, "Optimizer.lr.warmup_epoch": 3}, HALF),
+    "by epoch to steps": (BY_EPOCH, {"Optimizer.lr.by_epoch": False}),
+    "two optimizers": (optimizers(0.1), {**optimizers(0.3), **HALF}),
+    "accumulated gradients": ({**COSINE, "Global.update_freq": 2}, HALF),
+    "no more accumulation": ({**COSINE, "Global.update_freq": 2}, {"Global.update_freq": 1}),
+    "no change": (WARM, {}),
 }
 FAST = ("warm-up, half the batch", "other rate and epochs", "warm-up to piecewise")
 
@@ -390,13 +416,46 @@ FAST = ("warm-up, half the batch", "other rate and epochs", "warm-up to piecewis
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in FAST else [slow]) for name in CHANGES]
 )
-def test_the_schedule_follows_the_new_settings(resumed_rates, name):
+def test_the_schedule_follows_the_new_settings(resumed_rates, ppcls, name):
     first, changes = CHANGES[name]
+    if "Global.update_freq" in first and not source_has(
+        ppcls.module("engine.engine").Engine.__init__, "update_freq"
+    ):
+        pytest.skip("this PaddleClas does not accumulate gradients")
     rates, expected, warnings = resumed_rates(first, changes)
     assert np.allclose(rates, expected, rtol=1e-6, atol=1e-9)
-    assert len(warnings) == 1
+    assert len(warnings) == bool(changes)
     for key in changes:
         assert key in warnings[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "rate"),
+    [(HALF, 0.05), ({"Optimizer.lr.learning_rate": 0.3}, 0.3)],
+    ids=["other batch", "other rate"],
+)
+def test_a_plateau_is_kept_until_its_settings_change(train, ppcls, change, rate):
+    if not hasattr(ppcls.module("optimizer.learning_rate"), "ReduceOnPlateau"):
+        pytest.skip("this PaddleClas has no such schedule")
+    options = {"learning_rate": 0.1, "factor": 0.5, "patience": 0, "mode": "min", "by_epoch": True}
+    plateau = schedule("ReduceOnPlateau", **options)
+    scores, rates = iter([0.1, 0.9, 0.05]), []
+
+    def prepare(engine):
+        engine.eval_func = lambda *_: next(scores)
+        step = engine.optimizer[0].step
+
+        def recorded():
+            rates.append(engine.lr_sch[0].last_lr)
+            step()
+
+        engine.optimizer[0].step = recorded
+
+    train({**plateau, "Global.epochs": 2}, prepare=prepare)
+    rates.clear()
+    train({**plateau, **change, **AUTO}, prepare=prepare)
+    assert set(rates) == {rate}
 
 
 def test_the_best_metric_is_resumed(train):
