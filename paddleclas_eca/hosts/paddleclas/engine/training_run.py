@@ -188,7 +188,7 @@ class TrainingRun:
         self, found: Checkpoint | None, folder: Path, failure: UserError | None
     ) -> None:
         """Raise UserError unless all processes resume from the same checkpoint."""
-        digests: list[Any] = [""]
+        digests: list[Any] = []
         if self._processes > 1:
             distributed.all_gather_object(digests, found.digest if found else str(failure or ""))
         if failure:
