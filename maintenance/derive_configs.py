@@ -77,6 +77,62 @@ _VD = [
 ]
 _WEIGHT_DECAY_OF_DEEP_VD = ("    coeff: 0.00007\n", "    coeff: 0.0001\n")
 
+# timm's weights of a model, and how they are evaluated (results/results-imagenet.csv there): size,
+# resize_short and top-1 as they were trained, and with larger images.
+_TIMM = {
+    "ECA_ResNet269_vd": ("ecaresnet269d.ra2_in1k", (320, 336, 84.72), (352, 352, 84.97)),
+    "ECA_ResNet26_t": ("ecaresnet26t.ra2_in1k", (256, 292, 78.89), (320, 336, 79.90)),
+    "ECA_ResNet50_t": ("ecaresnet50t.ra2_in1k", (256, 292, 81.45), (320, 336, 82.37)),
+    "ECA_ResNet50_light": ("ecaresnetlight.miil_in1k", (224, 256, 80.45), (288, 303, 81.43)),
+    "ECA_ResNet50_vd_pruned": (
+        "ecaresnet50d_pruned.miil_in1k",
+        (224, 256, 79.71),
+        (288, 303, 80.81),
+    ),
+    "ECA_ResNet101_vd_pruned": (
+        "ecaresnet101d_pruned.miil_in1k",
+        (224, 256, 80.81),
+        (288, 303, 82.02),
+    ),
+}
+_REMARKS = {
+    "ECA_ResNet269_vd": "# Reduce the batch size to what your GPUs have memory for.\n",
+    "ECA_ResNet50_vd_pruned": "# It is for fine-tuning: from scratch, train ECA_ResNet50_vd.\n",
+    "ECA_ResNet101_vd_pruned": "# It is for fine-tuning: from scratch, train ECA_ResNet101_vd.\n",
+}
+
+
+def _timm(name: str, *changes: tuple[str, str]) -> Derived:
+    """The recipe of the vd models, with the images of timm's weights."""
+    weights, (size, short, top1), (larger, larger_short, larger_top1) = _TIMM[name]
+    larger_images = f"resize_short: {larger_short} and size: {larger}"
+    bicubic = "interpolation: bicubic\n{0}backend: pil\n{0}"
+    scaling = "another batch size, scale the learning rate with the batch.\n"
+    remark = f"""\
+# Size and interpolation of the images are those of timm's {weights}, for
+# which timm publishes a top-1 of {top1:.2f} %, and {larger_top1:.2f} % with {larger_images}.
+# Those weights were trained by another recipe.
+"""
+    return _model(
+        name,
+        "ECA_ResNet50_vd",
+        (scaling, scaling + remark + _REMARKS.get(name, "")),
+        ("  image_shape: [3, 224, 224]\n", f"  image_shape: [3, {size}, {size}]\n"),
+        ("RandCropImage:\n            size: 224\n", f"RandCropImage:\n            size: {size}\n"),
+        *(
+            (
+                f"- ResizeImage:\n{indent}resize_short: 256\n"
+                f"{indent[4:]}- CropImage:\n{indent}size: 224\n",
+                f"- ResizeImage:\n{indent}{bicubic.format(indent)}resize_short: {short}\n"
+                f"{indent[4:]}- CropImage:\n{indent}size: {size}\n",
+            )
+            # Of evaluation and of inference.
+            for indent in (" " * 12, " " * 8)
+        ),
+        *changes,
+    )
+
+
 # From pretrained weights: lower learning rates than from scratch, fewer epochs, and one GPU.
 _FINE_TUNING = [
     (
@@ -138,6 +194,9 @@ def _derived() -> Iterator[Derived]:
         yield _model(f"ECA_ResNet{layers}_vd", "ECA_ResNet50_vd")
     for layers in (101, 152, 200):
         yield _model(f"ECA_ResNet{layers}_vd", "ECA_ResNet50_vd", _WEIGHT_DECAY_OF_DEEP_VD)
+    for name in _TIMM:
+        deep = name in ("ECA_ResNet269_vd", "ECA_ResNet101_vd_pruned")
+        yield _timm(name, *([_WEIGHT_DECAY_OF_DEEP_VD] if deep else []))
     for width in ("0_25", "0_5", "0_75", "1_5", "2_0"):
         yield _model(
             f"ECA_MobileNetV2_x{width}",

@@ -21,6 +21,17 @@ from paddleclas_eca.models import MODELS
 
 CONFIGS = list_configs()
 IMAGENET = [name for name in CONFIGS if "/" not in name]
+VD = [name for name in MODELS if MODELS[name].architecture.get("vd")]
+# Size of the images that timm's weights were trained with, and the short side that they are
+# evaluated with: size / crop, rounded down.
+TIMM = {
+    "ECA_ResNet269_vd": (320, 0.95),
+    "ECA_ResNet26_t": (256, 0.875),
+    "ECA_ResNet50_t": (256, 0.875),
+    "ECA_ResNet50_light": (224, 0.875),
+    "ECA_ResNet50_vd_pruned": (224, 0.875),
+    "ECA_ResNet101_vd_pruned": (224, 0.875),
+}
 # Those whose networks are not one of ours: overrides that keep weights from being downloaded, and
 # the number of attention layers.
 OTHERS = {
@@ -137,7 +148,7 @@ def test_class_names_and_images_of_inference_are_found_from_anywhere(
 # Recipes
 
 
-@pytest.mark.parametrize("name", [name for name in IMAGENET if not name.endswith("_vd")])
+@pytest.mark.parametrize("name", [name for name in IMAGENET if name not in VD])
 def test_recipe_is_that_of_the_paper(name):
     config = load_yaml(find_config(name))
     optimizer = config["Optimizer"]
@@ -170,10 +181,10 @@ def test_learning_rate_of_mobilenet_falls_once_per_epoch(ppcls):
     assert rates == pytest.approx([0.045 * 0.98 ** (step // 3) for step in range(9)])
 
 
-@pytest.mark.parametrize("name", [name for name in IMAGENET if name.endswith("_vd")])
+@pytest.mark.parametrize("name", VD)
 def test_recipe_of_the_vd_models_is_that_of_paddleclas(name, ppcls):
     ours = load_yaml(find_config(name))
-    shallow = MODELS[ours["Arch"]["name"]].architecture["depths"][2] <= 6
+    shallow = sum(MODELS[ours["Arch"]["name"]].architecture["depths"]) <= 16
     assert ours["Global"]["epochs"] == 200
     assert ours["Optimizer"] == {
         "name": "Momentum",
@@ -196,6 +207,19 @@ def test_recipe_of_the_vd_models_is_that_of_paddleclas(name, ppcls):
             for key in ("dataset", "sampler"):
                 assert ours["DataLoader"][part][key] == theirs["DataLoader"][part][key]
         assert ours["Global"]["epochs"] == theirs["Global"]["epochs"]
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_images_are_those_of_the_weights_of_timm(name):
+    size, crop = TIMM[name]
+    config = load_yaml(find_config(name))
+    assert config["Global"]["image_shape"] == [3, size, size]
+    train = config["DataLoader"]["Train"]["dataset"]["transform_ops"]
+    assert {"RandCropImage": {"size": size}} in train
+    resize = {"interpolation": "bicubic", "backend": "pil", "resize_short": int(size / crop)}
+    evaluation = config["DataLoader"]["Eval"]["dataset"]["transform_ops"]
+    for steps in (evaluation, config["Infer"]["transforms"]):
+        assert steps[1:3] == [{"ResizeImage": resize}, {"CropImage": {"size": size}}]
 
 
 # The ablations of the paper, from the tables of their document

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="X.pdparams, and X.yaml with the Arch section beside it; or X.pth or X.safetensors "
-        "with the names of PyTorch code: the ECA-Net authors', and timm's for _vd models",
+        "with the names of PyTorch code: the ECA-Net authors', or timm's for its and _vd models",
     )
     parser.add_argument(
         "--class-num",

@@ -2,7 +2,11 @@
 
 The kernel sizes per stage of the paper's models are those of the authors' released weights, with
 which its tables were made; the rule of Eq. 12 (``k_size="adaptive"``) gives others. The ``_vd``
-models follow the rule, as timm's ``ecaresnet50d`` and its relatives do.
+models and timm's relatives of them follow the rule.
+
+The networks of timm (timm/models/resnet.py, Apache-2.0) have its letter or word behind the number
+of layers: ``ECA_ResNet50_t`` is ``ecaresnet50t``, ``ECA_ResNet50_light`` is ``ecaresnetlight``, of
+50 layers as well. Its ``d`` is PaddleClas's ``_vd``.
 
 A model is data, and a function that builds the network: ``ECA_ResNet50(class_num=10)``. Paddle is
 imported when it is called.
@@ -109,23 +113,57 @@ class NamedModel:
 # Blocks per stage.
 _DEPTHS = {
     18: (2, 2, 2, 2),
+    26: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
     200: (3, 12, 48, 3),
+    269: (3, 30, 48, 8),
+}
+# Blocks of two convolutions, not three.
+_SHALLOW = (18, 34)
+_TIERED_STEM = (24, 32, 64)
+# What pruning has left of ResNet-D (Aflalo et al., "Knapsack Pruning with Inner Distillation",
+# arXiv 2002.08258): output channels of each stage, and of the first two convolutions of each block.
+_PRUNED_50 = {
+    "channels": (19, 171, 818, 2022),
+    "widths": (
+        *((47, 18), (52, 22), (64, 35)),
+        *((85, 37), (107, 80), (120, 85), (125, 87)),
+        *((198, 126), (255, 232), (256, 233), (253, 235), (256, 225), (256, 239)),
+        *((492, 237), (512, 500), (512, 490)),
+    ),
+}
+_PRUNED_101 = {
+    "channels": (26, 142, 278, 2042),
+    "widths": (
+        *((45, 25), (53, 20), (60, 27)),
+        *((81, 24), (93, 49), (102, 54), (122, 78)),
+        *((101, 25), (239, 160), (234, 156), (250, 176), (253, 191), (251, 175), (230, 128)),
+        *((244, 154), (244, 159), (238, 97), (244, 149), (253, 181), (245, 119), (255, 216)),
+        *((256, 201), (253, 149), (254, 141), (256, 190), (256, 217), (255, 156), (256, 155)),
+        *((256, 232), (256, 214)),
+        *((499, 289), (512, 512), (512, 502)),
+    ),
 }
 
 
-def _resnet(name: str, layers: int, *published: Any, vd: bool = False) -> NamedModel:
-    block = "basic" if layers < 50 else "bottleneck"
-    return NamedModel(
-        name, "ECAResNet", {"block": block, "depths": _DEPTHS[layers], "vd": vd}, *published
-    )
+def _resnet(name: str, layers: int, *published: Any, **architecture: Any) -> NamedModel:
+    fixed = {
+        "block": "basic" if layers in _SHALLOW else "bottleneck",
+        "depths": _DEPTHS[layers],
+        "vd": False,
+        "stem": (64,),
+        "channels": None,
+        "widths": None,
+    }
+    return NamedModel(name, "ECAResNet", {**fixed, **architecture}, *published)
 
 
-def _resnet_vd(name: str, layers: int) -> NamedModel:
-    return _resnet(name, layers, (3, 5, 5, 5) if layers < 50 else (5, 5, 5, 7), vd=True)
+def _resnet_vd(name: str, layers: int, **architecture: Any) -> NamedModel:
+    k_size = (3, 5, 5, 5) if layers in _SHALLOW else (5, 5, 5, 7)
+    return _resnet(name, layers, k_size, **{"vd": True, "stem": (32, 32, 64), **architecture})
 
 
 def _mobilenet_v2(name: str, width: float, *published: Any) -> NamedModel:
@@ -146,6 +184,12 @@ ECA_ResNet50_vd = _resnet_vd("ECA_ResNet50_vd", 50)
 ECA_ResNet101_vd = _resnet_vd("ECA_ResNet101_vd", 101)
 ECA_ResNet152_vd = _resnet_vd("ECA_ResNet152_vd", 152)
 ECA_ResNet200_vd = _resnet_vd("ECA_ResNet200_vd", 200)
+ECA_ResNet269_vd = _resnet_vd("ECA_ResNet269_vd", 269)
+ECA_ResNet26_t = _resnet_vd("ECA_ResNet26_t", 26, stem=_TIERED_STEM)
+ECA_ResNet50_t = _resnet_vd("ECA_ResNet50_t", 50, stem=_TIERED_STEM)
+ECA_ResNet50_vd_pruned = _resnet_vd("ECA_ResNet50_vd_pruned", 50, **_PRUNED_50)
+ECA_ResNet101_vd_pruned = _resnet_vd("ECA_ResNet101_vd_pruned", 101, **_PRUNED_101)
+ECA_ResNet50_light = _resnet_vd("ECA_ResNet50_light", 50, stem=(64,), depths=(1, 1, 11, 3))
 ECA_MobileNetV2_x0_25 = _mobilenet_v2("ECA_MobileNetV2_x0_25", 0.25)
 ECA_MobileNetV2_x0_5 = _mobilenet_v2("ECA_MobileNetV2_x0_5", 0.5)
 ECA_MobileNetV2_x0_75 = _mobilenet_v2("ECA_MobileNetV2_x0_75", 0.75)

@@ -7,7 +7,7 @@ PaddleClas's ResNet18 and ResNet34 have one more projection, in stage 1.
 The ``_vd`` variants are ResNet-D (He et al., "Bag of Tricks for Image Classification with
 Convolutional Neural Networks", CVPR 2019, Section 4.1) under PaddleClas's name: three 3x3
 convolutions replace the 7x7 of the stem, and average pooling comes before a shortcut's
-projection.
+projection. timm's relatives of them have other stems, and channels that pruning has left.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from ..errors import check_option, check_positive_int
 from .layers import ConvBN, ImageClassifier, StageOptions, check_factor, per_stage
 
 _WIDTHS = (64, 128, 256, 512)
-# Output channels and kernel size of the convolutions of the stem.
-_STEM = ((64, 7),)
-_STEM_VD = ((32, 3), (32, 3), (64, 3))
+_STEM, _STEM_VD = (64,), (32, 32, 64)
 
 
 class _Block(nn.Layer):
@@ -42,7 +40,8 @@ class _Block(nn.Layer):
         same with channels last.
     """
 
-    # Output channels per unit of width.
+    # Number of convolutions, and output channels divided by those of the convolutions before.
+    convolutions: int
     expansion: int
 
     def __init__(
@@ -53,11 +52,13 @@ class _Block(nn.Layer):
         make_attention: MakeAttention,
         data_format: str,
         vd: bool,
+        widths: Sequence[int] | None,
     ) -> None:
         super().__init__()
         channels = options.channels
         common = {"lr_mult": options.lr_mult, "data_format": data_format}
-        self.add_convolutions(in_channels, channels // self.expansion, stride, **common)
+        widths = widths or [channels // self.expansion] * (self.convolutions - 1)
+        self.add_convolutions([in_channels, *widths, channels], stride, **common)
         self.attention = make_attention(channels, k_size=options.k_size, **common)
         self.short = None
         if stride != 1 or in_channels != channels:
@@ -65,8 +66,14 @@ class _Block(nn.Layer):
             self.short = ConvBN(in_channels, channels, 1, stride=stride, pool=pool, **common)
         self.relu = nn.ReLU()
 
-    def add_convolutions(self, in_channels: int, width: int, stride: int, **common: Any) -> None:
-        """Build the convolutions; ``common`` are arguments of each."""
+    def add_convolutions(self, channels: Sequence[int], stride: int, **common: Any) -> None:
+        """Build the convolutions between these numbers of channels.
+
+        Args:
+            channels: of the input, and of the output of each convolution.
+            stride: stride of the block.
+            **common: arguments of each convolution.
+        """
         raise NotImplementedError
 
     def residual(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -85,12 +92,12 @@ class _Block(nn.Layer):
 class BasicBlock(_Block):
     """Two 3x3 convolutions (ResNet-18 and -34)."""
 
-    expansion = 1
+    convolutions, expansion = 2, 1
 
-    def add_convolutions(self, in_channels: int, width: int, stride: int, **common: Any) -> None:
+    def add_convolutions(self, channels: Sequence[int], stride: int, **common: Any) -> None:
         """Build ``conv0`` and ``conv1``."""
-        self.conv0 = ConvBN(in_channels, width, 3, stride=stride, act=nn.ReLU, **common)
-        self.conv1 = ConvBN(width, width, 3, **common)
+        self.conv0 = ConvBN(*channels[:2], 3, stride=stride, act=nn.ReLU, **common)
+        self.conv1 = ConvBN(*channels[1:], 3, **common)
 
     def residual(self, x: paddle.Tensor) -> paddle.Tensor:
         """The convolutions in order."""
@@ -100,13 +107,13 @@ class BasicBlock(_Block):
 class Bottleneck(_Block):
     """1x1, 3x3 and 1x1 convolutions, the last with four times the channels (ResNet-50 on)."""
 
-    expansion = 4
+    convolutions, expansion = 3, 4
 
-    def add_convolutions(self, in_channels: int, width: int, stride: int, **common: Any) -> None:
+    def add_convolutions(self, channels: Sequence[int], stride: int, **common: Any) -> None:
         """Build ``conv0``, ``conv1`` and ``conv2``."""
-        self.conv0 = ConvBN(in_channels, width, 1, act=nn.ReLU, **common)
-        self.conv1 = ConvBN(width, width, 3, stride=stride, act=nn.ReLU, **common)
-        self.conv2 = ConvBN(width, width * self.expansion, 1, **common)
+        self.conv0 = ConvBN(*channels[:2], 1, act=nn.ReLU, **common)
+        self.conv1 = ConvBN(*channels[1:3], 3, stride=stride, act=nn.ReLU, **common)
+        self.conv2 = ConvBN(*channels[2:], 1, **common)
 
     def residual(self, x: paddle.Tensor) -> paddle.Tensor:
         """The convolutions in order."""
@@ -125,6 +132,11 @@ class ECAResNet(ImageClassifier):
         k_size: kernel size of ECA: an odd int, ``"adaptive"`` (paper, Eq. 12), or a list with
             one of these per stage.
         vd: build the ``_vd`` variant.
+        stem: output channels of the stem's convolutions: of one 7x7, or of several 3x3; by
+            default ``[64]``, and ``[32, 32, 64]`` for the ``_vd`` variant.
+        channels: output channels of the blocks in each stage; by default those of ResNet.
+        widths: output channels of the convolutions in each block but the last one; by default
+            those of ResNet.
         class_num: number of classes.
         lr_mult_list: factors on the learning rate of the stem and of the 4 stages.
         stride_list: strides of the stem, of the max pooling, and of stages 2, 3 and 4.
@@ -149,6 +161,9 @@ class ECAResNet(ImageClassifier):
         depths: Sequence[int],
         k_size: KernelSize | Sequence[KernelSize],
         vd: bool = False,
+        stem: Sequence[int] | None = None,
+        channels: Sequence[int] | None = None,
+        widths: Sequence[Sequence[int]] | None = None,
         class_num: int = 1000,
         lr_mult_list: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0),
         stride_list: Sequence[int] = (2, 2, 2, 2, 2),
@@ -166,29 +181,30 @@ class ECAResNet(ImageClassifier):
         )
         make_attention = attention_maker(attention, padding_mode=padding_mode)
 
-        stem, channels = [], input_image_channel
-        for i, (width, kernel_size) in enumerate(_STEM_VD if vd else _STEM):
-            stem.append(
+        stem = stem or (_STEM_VD if vd else _STEM)
+        self.stem = nn.Sequential(
+            *(
                 ConvBN(
-                    channels,
-                    width,
-                    kernel_size,
+                    before,
+                    after,
+                    7 if len(stem) == 1 else 3,
                     stride=stem_stride if i == 0 else 1,
                     act=nn.ReLU,
                     lr_mult=lr_mults[0],
                     data_format=data_format,
                 )
+                for i, (before, after) in enumerate(zip([input_image_channel, *stem], stem))
             )
-            channels = width
-        self.stem = nn.Sequential(*stem)
+        )
         self.max_pool = nn.MaxPool2D(3, stride=pool_stride, padding=1, data_format=data_format)
         make_block = BLOCKS[block]
-        widths = [width * make_block.expansion for width in _WIDTHS]
+        channels = channels or [width * make_block.expansion for width in _WIDTHS]
+        in_block = iter(widths or [None] * sum(depths))
         self.num_features = self.add_blocks(
-            channels,
+            stem[-1],
             stem_stride * pool_stride,
-            map(StageOptions, depths, widths, [1, *strides], k_sizes, lr_mults[1:]),
-            lambda *given: make_block(*given, make_attention, data_format, vd),
+            map(StageOptions, depths, channels, [1, *strides], k_sizes, lr_mults[1:]),
+            lambda *given: make_block(*given, make_attention, data_format, vd, next(in_block)),
         )
         self.avg_pool = nn.AdaptiveAvgPool2D(1, data_format=data_format)
         self.flatten = nn.Flatten()

@@ -228,7 +228,7 @@ def to_pytorch(conversion: Conversion) -> dict[str, np.ndarray]:
     """The weights in the names and the layout of PyTorch code.
 
     Returns:
-        Arrays by timm's names for the ``_vd`` models, and by the authors' names for the others.
+        Arrays by timm's names for the ``_vd`` models and its own, by the authors' for the others.
     """
     scheme = native_scheme(conversion.model)
     names = scheme.names(conversion.state, depths_of(conversion.model))

@@ -112,7 +112,7 @@ _RESNET_CONVOLUTIONS = {
 TIMM_RESNET_D = NamingScheme(
     title="ResNet-D in timm's names",
     family="ResNet",
-    mark=re.compile(r"conv1\.0\.weight|layer\d\.\d+\.se\.conv\.weight"),
+    mark=re.compile(r"conv1\.0\.weight"),
     layers={
         "stem.0.conv": "conv1.0",
         "stem.0.bn": "conv1.1",
@@ -131,6 +131,11 @@ TIMM_RESNET_D = NamingScheme(
         "short.bn": "downsample.2",
     },
     **_PYTORCH,
+)
+TIMM_RESNET_LIGHT = TIMM_RESNET_D._replace(
+    title="ResNet-D with a 7x7 stem in timm's names",
+    mark=re.compile(r"layer\d\.\d+\.(se\.conv|downsample\.2)\.weight"),
+    layers={"stem.0.conv": "conv1", "stem.0.bn": "bn1", "fc": "fc"},
 )
 AUTHORS_RESNET = NamingScheme(
     title="ResNet in the names of ECA-Net's authors and of torchvision",
@@ -183,8 +188,8 @@ PADDLE = NamingScheme(
     mark=re.compile(r"blocks\.0\.(conv0|depthwise)\.conv\.weight"),
 )
 
-# The first scheme whose mark is found wins: timm's networks have the authors' mark as well.
-SCHEMES = (PADDLE, TIMM_RESNET_D, AUTHORS_RESNET, AUTHORS_MOBILENET_V2)
+# The first scheme whose mark is found wins: timm's networks have the marks of the next as well.
+SCHEMES = (PADDLE, TIMM_RESNET_D, TIMM_RESNET_LIGHT, AUTHORS_RESNET, AUTHORS_MOBILENET_V2)
 
 
 def recognise(names: Iterable[str]) -> NamingScheme | None:

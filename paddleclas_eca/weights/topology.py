@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..models import MODELS
-from .names import AUTHORS_MOBILENET_V2, AUTHORS_RESNET, TIMM_RESNET_D, NamingScheme
+from .names import (
+    AUTHORS_MOBILENET_V2,
+    AUTHORS_RESNET,
+    TIMM_RESNET_D,
+    TIMM_RESNET_LIGHT,
+    NamingScheme,
+)
 
 # Blocks per stage of MobileNetV2 (Sandler et al., CVPR 2018, Table 2).
 _MOBILENET_V2_DEPTHS = (1, 2, 3, 4, 3, 3, 1)
-_PLAIN_STEM, _DEEP_STEM = (64,), (32, 32, 64)
-_TIERED_STEM = (24, 32, 64)
+# Output channels of the stages of ResNet, and convolutions per block.
+_BLOCKS = {"basic": ((64, 128, 256, 512), 2), "bottleneck": ((256, 512, 1024, 2048), 3)}
 
 
 class Topology(NamedTuple):
@@ -22,12 +27,14 @@ class Topology(NamedTuple):
     Attributes:
         stem: output channels of the convolutions of the stem.
         depths: blocks per stage.
+        channels: output channels per stage.
         convolutions: convolutions per block: 2, or 3 for bottlenecks.
         grouped: whether the 3x3 convolutions of bottlenecks are grouped (ResNeXt).
     """
 
     stem: tuple[int, ...]
     depths: tuple[int, ...]
+    channels: tuple[int, ...]
     convolutions: int
     grouped: bool = False
 
@@ -36,6 +43,7 @@ class Topology(NamedTuple):
         pairs = (
             ("a stem of {} channels", _listed(self.stem), _listed(other.stem)),
             ("stages of {} blocks", _listed(self.depths), _listed(other.depths)),
+            ("stages of {} channels", _listed(self.channels), _listed(other.channels)),
             ("blocks of {} convolutions", self.convolutions, other.convolutions),
             ("{} convolutions", *("grouped" if t.grouped else "plain" for t in (self, other))),
         )
@@ -47,15 +55,16 @@ class Topology(NamedTuple):
         ]
 
 
-# timm's other ECA networks (timm/models/resnet.py), which no model here equals.
+# timm's other ECA networks (timm/models/resnet.py), which no model here equals: it has no weights
+# of them.
 TIMM_RELATIVES = {
-    "ecaresnet26t": Topology(_TIERED_STEM, (2, 2, 2, 2), 3),
-    "ecaresnet50t": Topology(_TIERED_STEM, (3, 4, 6, 3), 3),
-    "ecaresnext26t_32x4d": Topology(_TIERED_STEM, (2, 2, 2, 2), 3, grouped=True),
-    "ecaresnext50t_32x4d": Topology(_TIERED_STEM, (3, 4, 6, 3), 3, grouped=True),
-    "ecaresnetlight": Topology(_PLAIN_STEM, (1, 1, 11, 3), 3),
-    "ecaresnet200d": Topology(_DEEP_STEM, (3, 24, 36, 3), 3),
-    "ecaresnet269d": Topology(_DEEP_STEM, (3, 30, 48, 8), 3),
+    "ecaresnext26t_32x4d": Topology(
+        (24, 32, 64), (2, 2, 2, 2), *_BLOCKS["bottleneck"], grouped=True
+    ),
+    "ecaresnext50t_32x4d": Topology(
+        (24, 32, 64), (3, 4, 6, 3), *_BLOCKS["bottleneck"], grouped=True
+    ),
+    "ecaresnet200d": Topology((32, 32, 64), (3, 24, 36, 3), *_BLOCKS["bottleneck"]),
 }
 
 
@@ -73,16 +82,14 @@ def depths_of(model: str) -> tuple[int, ...]:
     return tuple(MODELS[model].architecture.get("depths", _MOBILENET_V2_DEPTHS))
 
 
-def is_vd(model: str) -> bool:
-    """Whether a named model is a ResNet-D (vd)."""
-    return bool(MODELS[model].architecture.get("vd"))
-
-
 def native_scheme(model: str) -> NamingScheme:
     """The naming scheme of the PyTorch code of a named model."""
     if family_of(model) == "MobileNetV2":
         return AUTHORS_MOBILENET_V2
-    return TIMM_RESNET_D if is_vd(model) else AUTHORS_RESNET
+    architecture = MODELS[model].architecture
+    if not architecture["vd"]:
+        return AUTHORS_RESNET
+    return TIMM_RESNET_LIGHT if len(architecture["stem"]) == 1 else TIMM_RESNET_D
 
 
 def topology_of_model(model: str) -> Topology | None:
@@ -90,35 +97,40 @@ def topology_of_model(model: str) -> Topology | None:
     if family_of(model) != "ResNet":
         return None
     architecture = MODELS[model].architecture
-    stem = _DEEP_STEM if is_vd(model) else _PLAIN_STEM
-    convolutions = {"basic": 2, "bottleneck": 3}[architecture["block"]]
-    return Topology(stem, depths_of(model), convolutions)
+    channels, convolutions = _BLOCKS[architecture["block"]]
+    channels = architecture["channels"] or channels
+    return Topology(architecture["stem"], depths_of(model), channels, convolutions)
 
 
 def topology_of_state(state: Mapping[str, Any], scheme: NamingScheme) -> Topology | None:
     """Topology of the network of a checkpoint; None if it is not a ResNet."""
     shapes = {name: tuple(array.shape) for name, array in state.items()}
     if scheme.family == "ResNet":
-        stem_layers = [f"conv1.{i}.weight" for i in (0, 3, 6)] + ["conv1.weight"]
-        blocks = {m[0]: m[1] for m in map(re.compile(r"layer(\d+)\.\d+\.").match, state) if m}
-        depths = Counter(blocks.values())
-        first = [f"layer1.0.conv{i}.weight" for i in (1, 2, 3)]
+        stem = [*(f"conv1.{i}.weight" for i in (0, 3, 6)), "conv1.weight"]
+        block, convolution, offset = r"layer\d+\.\d+", "{}.conv{}.weight", 1
+    elif "blocks.0.conv0.conv.weight" in shapes:
+        stem = [f"stem.{i}.conv.weight" for i in range(3)]
+        block, convolution, offset = r"blocks\.\d+", "{}.conv{}.conv.weight", 0
     else:
-        # Ours do not name the stages, but each has a width of its own.
-        stem_layers = [f"stem.{i}.conv.weight" for i in range(3)]
-        depths = Counter(
-            shape[:1]
-            for n, shape in shapes.items()
-            if re.fullmatch(r"blocks\.\d+\.conv0\.conv\.weight", n)
-        )
-        first = [f"blocks.0.conv{i}.conv.weight" for i in range(3)]
-        if first[0] not in shapes:
-            return None  # MobileNetV2
-    outputs, inputs = (*shapes.get(first[1], ()), 1, 1)[:2]
-    convolutions = sum(name in shapes for name in first)
+        return None  # MobileNetV2
+    found = {match[0] for match in map(re.compile(block).match, shapes) if match}
+    stages: list[list[str]] = []
+    for name in sorted(found, key=lambda name: [*map(int, re.findall(r"\d+", name))]):
+        # Ours do not name the stages, but the first block of each but the first has a projection.
+        starts = name.endswith(".0") or f"{name}.short.conv.weight" in shapes
+        if starts or not stages:
+            stages.append([])
+        stages[-1].append(name)
+
+    def shape_of(block: str, index: int) -> tuple[int, ...]:
+        return shapes.get(convolution.format(block, index + offset), ())
+
+    convolutions = sum(bool(shape_of(stages[0][0], i)) for i in range(3)) if stages else 0
+    outputs, inputs = (*(shape_of(stages[0][0], 1) if stages else ()), 1, 1)[:2]
     return Topology(
-        stem=tuple(n for name in stem_layers for n in shapes.get(name, ())[:1]),
-        depths=tuple(depths[stage] for stage in sorted(depths)),
+        stem=tuple(n for name in stem for n in shapes.get(name, ())[:1]),
+        depths=tuple(map(len, stages)),
+        channels=tuple(n for stage in stages for n in shape_of(stage[0], convolutions - 1)[:1]),
         convolutions=convolutions,
         # A pruned network also has other widths, but not by a factor of four.
         grouped=convolutions == 3 and outputs >= 4 * inputs,

@@ -16,12 +16,21 @@ from paddleclas_eca.models import MODELS
 
 # One of each topology; the others share all their code.
 SMALL = ["ECA_ResNet18", "ECA_MobileNetV2_x0_25"]
-KINDS = [*SMALL, pytest.param("ECA_ResNet50_vd", marks=pytest.mark.slow)]
+LARGE = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in (
+        "ECA_ResNet50_vd",
+        "ECA_ResNet26_t",
+        "ECA_ResNet50_light",
+        "ECA_ResNet50_vd_pruned",
+    )
+]
+KINDS = [*SMALL, *LARGE]
 # To compile a network takes seconds.
 COMPILED = [
     "ECA_ResNet18",
     pytest.param("ECA_MobileNetV2_x0_25", marks=pytest.mark.slow),
-    pytest.param("ECA_ResNet50_vd", marks=pytest.mark.slow),
+    *LARGE,
 ]
 
 # Trainable parameters with 1000 classes, and those of ECA among them: published, and by the rule
@@ -33,6 +42,18 @@ PARAMETERS = {
     "ECA_ResNet101": (44_549_317, 157, 171),
     "ECA_ResNet152": (60_193_042, 234, 256),
     "ECA_MobileNetV2": (3_504_903, 31, 59),
+}
+# The same of timm's, with the kernels of its weights; the pruned ones have fewer channels than the
+# rule was applied to.
+PARAMETERS_OF_TIMM = {
+    "ECA_ResNet50_vd": (25_576_350, 86, 86),
+    "ECA_ResNet101_vd": (44_568_563, 171, 171),
+    "ECA_ResNet269_vd": (102_093_077, 461, 461),
+    "ECA_ResNet26_t": (16_011_916, 44, 44),
+    "ECA_ResNet50_t": (25_573_814, 86, 86),
+    "ECA_ResNet50_vd_pruned": (19_939_713, 86, 74),
+    "ECA_ResNet101_vd_pruned": (24_876_040, 171, 159),
+    "ECA_ResNet50_light": (30_162_046, 86, 86),
 }
 
 
@@ -85,7 +106,9 @@ def test_the_family_is_listed_the_models_of_the_paper_first():
     published = [name for name, model in MODELS.items() if model.top1 is not None]
     assert published == list(PARAMETERS) == list_models()[: len(PARAMETERS)]
     assert list_models()[len(PARAMETERS) :] == [
-        *(f"ECA_ResNet{n}_vd" for n in (18, 34, 50, 101, 152, 200)),
+        *(f"ECA_ResNet{n}_vd" for n in (18, 34, 50, 101, 152, 200, 269)),
+        *("ECA_ResNet26_t", "ECA_ResNet50_t"),
+        *("ECA_ResNet50_vd_pruned", "ECA_ResNet101_vd_pruned", "ECA_ResNet50_light"),
         *(f"ECA_MobileNetV2_x{width}" for width in ("0_25", "0_5", "0_75", "1_5", "2_0")),
     ]
 
@@ -96,7 +119,8 @@ def test_every_model_can_be_imported_and_shows_its_options(name):
     assert model is MODELS[name] and name in paddleclas_eca.models.__all__
     options = inspect.signature(model).parameters
     assert options["k_size"].default == model.k_size and options["class_num"].default == 1000
-    assert not {"depths", "block", "vd", "width"} & set(options)
+    fixed = {"depths", "block", "vd", "stem", "channels", "widths", "width"}
+    assert not fixed & set(options)
 
 
 def test_an_imported_model_builds_what_create_model_builds():
@@ -118,11 +142,18 @@ def test_a_lazy_network_leaves_no_trace():
         assert paddle.nn.Linear(2, 2).weight.name == "linear_0.w_0"
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "ECA_ResNet269_vd" else name
+        for name in (*PARAMETERS, *PARAMETERS_OF_TIMM)
+    ],
+)
 def test_number_of_parameters(name):
     network = MODELS[name].lazy()
     by_rule = MODELS[name].lazy(k_size="adaptive")
-    assert (size(network), eca_size(network), eca_size(by_rule)) == PARAMETERS[name]
+    expected = {**PARAMETERS, **PARAMETERS_OF_TIMM}[name]
+    assert (size(network), eca_size(network), eca_size(by_rule)) == expected
 
 
 @pytest.mark.parametrize("name", list_models())

@@ -44,6 +44,12 @@ SLOW = (
     "ECA_ResNet101_vd",
     "ECA_ResNet152_vd",
     "ECA_ResNet200_vd",
+    "ECA_ResNet269_vd",
+    "ECA_ResNet26_t",
+    "ECA_ResNet50_t",
+    "ECA_ResNet50_light",
+    "ECA_ResNet50_vd_pruned",
+    "ECA_ResNet101_vd_pruned",
 )
 
 

@@ -3,7 +3,8 @@
 - He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: ResNet (Table 1, Fig. 5).
 - He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks",
   CVPR 2019: the stride in the 3x3 convolution (ResNet-B), the stem of three 3x3 convolutions
-  (ResNet-C), and the average pooling in the shortcut (ResNet-D), Section 4.
+  (ResNet-C), and the average pooling in the shortcut (ResNet-D), Section 4. Its relatives in
+  the timm library have other stems, and channels that pruning has left.
 - Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, Table 2.
 - Wang et al., "ECA-Net", CVPR 2020: the attention and its place; Table 2 for the others.
 
@@ -151,14 +152,17 @@ def convolution(
 class ResidualBlock(nn.Module):
     """What the blocks share: attention on the residual branch, addition, ReLU."""
 
-    expansion: int
-
     def __init__(
-        self, in_channels: int, width: int, stride: int, attention: nn.Module, pooled: bool
+        self,
+        in_channels: int,
+        widths: Sequence[int],
+        out_channels: int,
+        stride: int,
+        attention: nn.Module,
+        pooled: bool,
     ) -> None:
         super().__init__()
-        out_channels = width * self.expansion
-        self.add_convolutions(in_channels, width, stride)
+        self.add_convolutions(in_channels, *widths, out_channels, stride)
         self.eca = attention
         self.relu = nn.ReLU()
         self.downsample = None
@@ -174,7 +178,7 @@ class ResidualBlock(nn.Module):
                 layers.insert(0, pool if halving else nn.Identity())
             self.downsample = nn.Sequential(*layers)
 
-    def add_convolutions(self, in_channels: int, width: int, stride: int) -> None:
+    def add_convolutions(self, *channels_and_stride: int) -> None:
         raise NotImplementedError
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
@@ -188,30 +192,28 @@ class ResidualBlock(nn.Module):
 class Basic(ResidualBlock):
     """3x3, 3x3."""
 
-    expansion = 1
-
-    def add_convolutions(self, in_channels: int, width: int, stride: int) -> None:
-        self.conv1 = convolution(in_channels, width, 3, stride)
+    def add_convolutions(self, before: int, width: int, after: int, stride: int) -> None:
+        self.conv1 = convolution(before, width, 3, stride)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = convolution(width, width, 3)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = convolution(width, after, 3)
+        self.bn2 = nn.BatchNorm2d(after)
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
         return self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
 
 
 class Bottleneck(ResidualBlock):
-    """1x1, 3x3 with the stride, 1x1 to four times the channels."""
+    """1x1, 3x3 with the stride, 1x1."""
 
-    expansion = 4
-
-    def add_convolutions(self, in_channels: int, width: int, stride: int) -> None:
-        self.conv1 = convolution(in_channels, width, 1)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = convolution(width, width, 3, stride)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = convolution(width, 4 * width, 1)
-        self.bn3 = nn.BatchNorm2d(4 * width)
+    def add_convolutions(
+        self, before: int, first: int, second: int, after: int, stride: int
+    ) -> None:
+        self.conv1 = convolution(before, first, 1)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.conv2 = convolution(first, second, 3, stride)
+        self.bn2 = nn.BatchNorm2d(second)
+        self.conv3 = convolution(second, after, 1)
+        self.bn3 = nn.BatchNorm2d(after)
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
         x = self.relu(self.bn1(self.conv1(x)))
@@ -220,7 +222,11 @@ class Bottleneck(ResidualBlock):
 
 
 class ResNet(nn.Module):
-    """ResNet with attention, or ResNet-D: [N, 3, H, W] to logits [N, classes]."""
+    """ResNet with attention, or ResNet-D: [N, 3, H, W] to logits [N, classes].
+
+    A stem of one number of channels is a 7x7 convolution, one of three is three 3x3 convolutions.
+    Pruned networks say their channels: of each stage's output, and inside each block.
+    """
 
     def __init__(
         self,
@@ -230,31 +236,42 @@ class ResNet(nn.Module):
         classes: int,
         make_attention: MakeAttention = ECA,
         variant_d: bool = False,
+        stem: Sequence[int] = (64,),
+        outputs: Sequence[int] | None = None,
+        inside: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> None:
         super().__init__()
-        if variant_d:
+        if len(stem) == 3:
             self.conv1 = nn.Sequential(
-                convolution(3, 32, 3, 2),
-                nn.BatchNorm2d(32),
+                convolution(3, stem[0], 3, 2),
+                nn.BatchNorm2d(stem[0]),
                 nn.ReLU(),
-                convolution(32, 32, 3),
-                nn.BatchNorm2d(32),
+                convolution(stem[0], stem[1], 3),
+                nn.BatchNorm2d(stem[1]),
                 nn.ReLU(),
-                convolution(32, 64, 3),
+                convolution(stem[1], stem[2], 3),
             )
         else:
-            self.conv1 = convolution(3, 64, 7, 2)
-        self.bn1 = nn.BatchNorm2d(64)
+            self.conv1 = convolution(3, stem[0], 7, 2)
+        self.bn1 = nn.BatchNorm2d(stem[-1])
         self.relu = nn.ReLU()
-        channels = 64
+        channels = stem[-1]
         for stage, (depth, k_size) in enumerate(zip(depths, k_sizes)):
             width = 64 * 2**stage
+            if block is Basic:
+                out_channels, widths = width, [[width]] * depth
+            else:
+                out_channels, widths = 4 * width, [[width, width]] * depth
+            if outputs and inside:
+                out_channels, widths = outputs[stage], inside[stage]
             blocks = []
             for i in range(depth):
-                attention = make_attention(width * block.expansion, k_size)
+                attention = make_attention(out_channels, k_size)
                 stride = 2 if stage > 0 and i == 0 else 1
-                blocks.append(block(channels, width, stride, attention, variant_d))
-                channels = width * block.expansion
+                blocks.append(
+                    block(channels, widths[i], out_channels, stride, attention, variant_d)
+                )
+                channels = out_channels
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.fc = nn.Linear(channels, classes)
 
@@ -340,6 +357,31 @@ class MobileNetV2(nn.Module):
         return self.classifier(self.features(x).mean(dim=(2, 3)))
 
 
+# The channels of timm's pruned networks (timm/models/_pruned): outputs of the stages, and of the
+# first two convolutions of each block.
+PRUNED_50 = (
+    (19, 171, 818, 2022),
+    (
+        ((47, 18), (52, 22), (64, 35)),
+        ((85, 37), (107, 80), (120, 85), (125, 87)),
+        ((198, 126), (255, 232), (256, 233), (253, 235), (256, 225), (256, 239)),
+        ((492, 237), (512, 500), (512, 490)),
+    ),
+)
+PRUNED_101 = (
+    (26, 142, 278, 2042),
+    (
+        ((45, 25), (53, 20), (60, 27)),
+        ((81, 24), (93, 49), (102, 54), (122, 78)),
+        (
+            *((101, 25), (239, 160), (234, 156), (250, 176), (253, 191), (251, 175)),
+            *((230, 128), (244, 154), (244, 159), (238, 97), (244, 149), (253, 181)),
+            *((245, 119), (255, 216), (256, 201), (253, 149), (254, 141), (256, 190)),
+            *((256, 217), (255, 156), (256, 155), (256, 232), (256, 214)),
+        ),
+        ((499, 289), (512, 512), (512, 502)),
+    ),
+)
 # Kernel sizes per stage: of the published weights of the authors; of Eq. 12 for ResNet-D.
 RESNETS = {
     "ECA_ResNet18": (Basic, (2, 2, 2, 2), (3, 5, 7, 7)),
@@ -355,7 +397,19 @@ RESNETS_D = {
     "ECA_ResNet101_vd": (Bottleneck, (3, 4, 23, 3), (5, 5, 5, 7)),
     "ECA_ResNet152_vd": (Bottleneck, (3, 8, 36, 3), (5, 5, 5, 7)),
     "ECA_ResNet200_vd": (Bottleneck, (3, 12, 48, 3), (5, 5, 5, 7)),
+    "ECA_ResNet269_vd": (Bottleneck, (3, 30, 48, 8), (5, 5, 5, 7)),
+    "ECA_ResNet26_t": (Bottleneck, (2, 2, 2, 2), (5, 5, 5, 7)),
+    "ECA_ResNet50_t": (Bottleneck, (3, 4, 6, 3), (5, 5, 5, 7)),
+    "ECA_ResNet50_light": (Bottleneck, (1, 1, 11, 3), (5, 5, 5, 7)),
+    "ECA_ResNet50_vd_pruned": (Bottleneck, (3, 4, 6, 3), (5, 5, 5, 7)),
+    "ECA_ResNet101_vd_pruned": (Bottleneck, (3, 4, 23, 3), (5, 5, 5, 7)),
 }
+STEMS = {
+    "ECA_ResNet26_t": (24, 32, 64),
+    "ECA_ResNet50_t": (24, 32, 64),
+    "ECA_ResNet50_light": (64,),
+}
+PRUNED = {"ECA_ResNet50_vd_pruned": PRUNED_50, "ECA_ResNet101_vd_pruned": PRUNED_101}
 MOBILENETS = {
     "ECA_MobileNetV2_x0_25": 0.25,
     "ECA_MobileNetV2_x0_5": 0.5,
@@ -382,4 +436,8 @@ def build(
         return MobileNetV2(width, k_sizes, classes, make_attention, dropout)
     block, depths, k_sizes = {**RESNETS, **RESNETS_D}[name]
     k_sizes = [k_size] * 4 if k_size else k_sizes
-    return ResNet(block, depths, k_sizes, classes, make_attention, variant_d=name in RESNETS_D)
+    if name in RESNETS:
+        return ResNet(block, depths, k_sizes, classes, make_attention)
+    outputs, inside = PRUNED.get(name, (None, None))
+    stem = STEMS.get(name, (32, 32, 64))
+    return ResNet(block, depths, k_sizes, classes, make_attention, True, stem, outputs, inside)

@@ -8,7 +8,7 @@ from paddleclas_eca.models import MODELS
 
 
 def pytorch_names(model: str, attention: bool = True) -> dict[str, str]:
-    """Names of ECA-Net's authors, or timm's for _vd models, to ours."""
+    """Names of ECA-Net's authors, or timm's for its relatives, to ours."""
     names: dict[str, str] = {}
 
     def conv_bn(conv: str, bn: str, ours: str) -> None:
@@ -38,14 +38,14 @@ def pytorch_names(model: str, attention: bool = True) -> dict[str, str]:
             eca(f"{theirs}.{at + 2}", ours)
         classifier = "classifier.1"
     else:
-        timm = model.endswith("_vd")
-        if timm:
+        timm = not model[len("ECA_ResNet") :].isdigit()
+        if timm and "light" not in model:
             conv_bn("conv1.0", "conv1.1", "stem.0")
             conv_bn("conv1.3", "conv1.4", "stem.1")
             conv_bn("conv1.6", "bn1", "stem.2")
         else:
             conv_bn("conv1", "bn1", "stem.0")
-        deep = int("".join(filter(str.isdigit, model))) >= 50
+        deep = int("".join(filter(str.isdigit, model))) not in (18, 34)
         block = 0
         for stage, depth in enumerate(MODELS[model].architecture["depths"], 1):
             for i in range(depth):

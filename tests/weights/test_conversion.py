@@ -178,21 +178,21 @@ def made_like(stem, depths, groups=1):
             1,
             "ECA_ResNet50_vd",
             "a stem of 24, 32, 64 channels where the model has a stem of 32, 32, 64 channels; "
-            "timm's ecaresnet50t is made like it, and no model here is",
+            "ECA_ResNet50_t is made like it",
         ),
-        ((24, 32, 64), (2, 2, 2, 2), 1, "ECA_ResNet18_vd", "timm's ecaresnet26t is made"),
+        ((24, 32, 64), (2, 2, 2, 2), 1, "ECA_ResNet18_vd", "ECA_ResNet26_t is made like it"),
         ((24, 32, 64), (2, 2, 2, 2), 32, "ECA_ResNet18_vd", "timm's ecaresnext26t_32x4d is made"),
-        ((24, 32, 64), (3, 4, 6, 3), 32, "ECA_ResNet50_vd", "timm's ecaresnext50t_32x4d is made"),
-        ((64,), (1, 1, 11, 3), 1, "ECA_ResNet50_vd", "timm's ecaresnetlight is made"),
+        ((24, 32, 64), (3, 4, 6, 3), 32, "ECA_ResNet50_t", "timm's ecaresnext50t_32x4d is made"),
+        ((64,), (1, 1, 11, 3), 1, "ECA_ResNet50_vd", "ECA_ResNet50_light is made like it"),
         (
             (32, 32, 64),
             (3, 24, 36, 3),
             1,
             "ECA_ResNet200_vd",
             "stages of 3, 24, 36, 3 blocks where the model has stages of 3, 12, 48, 3 blocks; "
-            "timm's ecaresnet200d is made",
+            "timm's ecaresnet200d is made like it, and no model here is",
         ),
-        ((32, 32, 64), (3, 30, 48, 8), 1, "ECA_ResNet200_vd", "timm's ecaresnet269d is made"),
+        ((32, 32, 64), (3, 30, 48, 8), 1, "ECA_ResNet200_vd", "ECA_ResNet269_vd is made like it"),
         ((32, 32, 64), (3, 4, 6, 3), 1, "ECA_ResNet50", "ECA_ResNet50_vd is made like it"),
         ((32, 32, 64), (3, 4, 23, 3), 1, "ECA_ResNet50_vd", "ECA_ResNet101_vd is made like it"),
     ],
@@ -203,7 +203,25 @@ def test_relatives_of_timm_that_do_not_fit(stem, depths, groups, model, expected
     assert expected in conversion.reasons
 
 
-def test_pruned_networks(states):
+@pytest.mark.parametrize("layers", [50, pytest.param(101, marks=pytest.mark.slow)])
+def test_pruned_networks_of_timm(states, layers):
+    pruned, full = f"ECA_ResNet{layers}_vd_pruned", f"ECA_ResNet{layers}_vd"
+    theirs = in_pytorch(states(pruned), pruned)
+    assert convert(theirs, pruned).report.complete
+    conversion = convert(theirs, full)
+    assert not conversion.fits
+    assert conversion.reasons.endswith(f"; {pruned} is made like it")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model", ["ECA_ResNet26_t", "ECA_ResNet50_t", "ECA_ResNet50_light", "ECA_ResNet269_vd"]
+)
+def test_relatives_of_timm_that_fit(states, model):
+    assert convert(in_pytorch(states(model), model), model).report.complete
+
+
+def test_networks_pruned_otherwise(states):
     theirs = in_pytorch(states("ECA_ResNet18_vd"), "ECA_ResNet18_vd")
     for name in theirs:
         if name.endswith(".conv1.weight"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 import pytest
 import yaml
 from spelled import in_pytorch, random_state
@@ -21,14 +20,9 @@ def guide(repository):
     return (repository / "docs" / "weights.md").read_text(encoding="utf-8")
 
 
-def made(model, attention=True, tiered=False):
+def made(model, attention=True):
     """Random weights of a network in PyTorch's names."""
     theirs = in_pytorch(random_state(MODELS[model].lazy()), model, attention)
-    if tiered:
-        for name, array in theirs.items():
-            if name.startswith(("conv1.0.", "conv1.1.")) and array.ndim:
-                theirs[name] = array[:24]
-        theirs["conv1.3.weight"] = np.ascontiguousarray(theirs["conv1.3.weight"][:, :24])
     return {name: torch.from_numpy(array) for name, array in theirs.items()}
 
 
@@ -42,7 +36,7 @@ FILES = {
     "ecaresnet50d.safetensors": lambda file: safetensors_torch.save_file(
         made("ECA_ResNet50_vd"), file
     ),
-    "ecaresnet50t.pth": lambda file: torch.save(made("ECA_ResNet50_vd", tiered=True), file),
+    "ecaresnet50t.pth": lambda file: torch.save(made("ECA_ResNet50_t"), file),
     "resnet18.pth": lambda file: torch.save(made("ECA_ResNet18", attention=False), file),
 }
 

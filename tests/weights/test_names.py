@@ -14,6 +14,7 @@ from paddleclas_eca.weights.names import (
     AUTHORS_RESNET,
     PADDLE,
     TIMM_RESNET_D,
+    TIMM_RESNET_LIGHT,
     recognise,
 )
 from paddleclas_eca.weights.topology import TIMM_RELATIVES, Topology, depths_of, native_scheme
@@ -63,9 +64,11 @@ def test_names_of_nobody():
 
 def test_schemes_are_distinguished():
     assert recognise(["conv1.weight", "layer1.0.conv1.weight"]) is AUTHORS_RESNET
-    # timm's ecaresnetlight has the authors' stem and timm's attention.
-    light = ["conv1.weight", "layer1.0.conv1.weight", "layer1.0.se.conv.weight"]
-    assert recognise(light) is TIMM_RESNET_D
+    # timm's ecaresnetlight has the authors' stem, and timm's attention and shortcuts.
+    for mark in ("se.conv", "downsample.2"):
+        light = ["conv1.weight", "layer1.0.conv1.weight", f"layer1.0.{mark}.weight"]
+        assert recognise(light) is TIMM_RESNET_LIGHT
+        assert recognise([*light[1:], "conv1.0.weight"]) is TIMM_RESNET_D
     assert recognise(["features.0.0.weight"]) is AUTHORS_MOBILENET_V2
 
 
