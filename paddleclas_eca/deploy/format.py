@@ -51,8 +51,6 @@ _FILES = (PROGRAM, OLD_PROGRAM, WEIGHTS, f"{WEIGHTS}.info", DESCRIPTION, ONNX, M
 # Those that metadata.json has checksums of.
 _CHECKED = (PROGRAM, OLD_PROGRAM, WEIGHTS, DESCRIPTION, ONNX)
 _STAGE = ".exporting-"
-# Not of what the model is, but of its files.
-_OPTIONAL = ("files", "sha256")
 _LARGEST_METADATA = 2**20
 # Values of an image, many times those of any network here.
 _LARGEST_IMAGE = 2**24
@@ -208,8 +206,8 @@ def write_descriptions(
 
 
 def _digest(metadata: Mapping[str, Any]) -> str:
-    """SHA-256 of what the metadata says of the model, whatever its layout."""
-    said = {key: value for key, value in metadata.items() if key not in _OPTIONAL}
+    """SHA-256 of what the metadata says, whatever its layout."""
+    said = {key: value for key, value in metadata.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -322,8 +320,8 @@ def read_folder(folder: Path) -> ExportedModel:
     Raises:
         UserError: it is not an exported directory, is corrupt, or its model is not a classifier.
     """
-    _check_files(folder)
     try:
+        _check_files(folder)
         metadata = _read_metadata(folder)
         files = metadata.get("files", {})
         _check_unchanged(folder, files, [DESCRIPTION])
@@ -347,7 +345,9 @@ def read_folder(folder: Path) -> ExportedModel:
         )
     except UserError:
         raise
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror or error}") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f"{folder}: {METADATA} and {DESCRIPTION} do not have the format that export_model "
             f"writes ({type(error).__name__}: {error}). Export the model again: {_EXPORT}"
@@ -380,13 +380,13 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
         )
     if "sha256" not in metadata:
         # It may have been, under a key that is damaged.
-        for key in metadata.keys() - {*_METADATA, *_OPTIONAL}:
-            raise UserError(f"{folder / METADATA} has an unknown key {key!r}. Remove it")
+        for key in metadata.keys() - {*_METADATA, "files"}:
+            raise UserError(f"{folder / METADATA} has an unknown key {key[:80]!r}. Remove it")
     elif metadata["sha256"] != _digest(metadata):
-        raise UserError(_changed(folder, METADATA, "has another content", 'its key "sha256"'))
+        raise UserError(_changed(folder, METADATA, "another SHA-256"))
     for key, is_valid in _METADATA.items():
-        if not is_valid(metadata[key]):
-            raise ValueError(f"{key} is {str(metadata[key])[:80]!r}")
+        if not is_valid(metadata.get(key)):
+            raise ValueError(f"{key} is {str(metadata.get(key))[:80]!r}")
     if not _is_file_list(metadata.get("files", {})):
         raise ValueError("files has other entries than size and SHA-256 of each file")
     return metadata
@@ -432,20 +432,20 @@ def _check_unchanged(
         file, entry = folder / name, files.get(name)
         if entry is None or not file.is_file():
             continue
-        size = file.stat().st_size
-        if size != entry["size"]:
-            what = f"has {size:,} bytes instead of {entry['size']:,}"
-        elif sha256(file) != entry["sha256"]:
-            what = "has another SHA-256"
-        else:
-            continue
-        raise UserError(_changed(folder, name, what, f'its entry in "files" of {METADATA}'))
+        try:
+            if file.stat().st_size != entry["size"]:
+                raise UserError(_changed(folder, name, f"not {entry['size']:,} bytes"))
+            if sha256(file) != entry["sha256"]:
+                raise UserError(_changed(folder, name, "another SHA-256"))
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
-def _changed(folder: Path, name: str, what: str, entry: str) -> str:
+def _changed(folder: Path, name: str, what: str) -> str:
+    listed = "" if name == METADATA else f' and the entry of {name} in "files"'
     return (
-        f"{folder / name} is not the file that was exported: it {what}. Copy the directory again. "
-        f"If you changed the file on purpose, remove {entry}"
+        f"{folder / name} is not the file that was exported: it has {what}. Copy the directory "
+        f'again. If you changed the file on purpose, remove "sha256"{listed} from {METADATA}'
     )
 
 

@@ -389,10 +389,10 @@ def test_changed_files_are_named(exported, name, change, request):
         lambda m: m.update(filez=m.pop("files")),
         lambda m: m.update(files=[]),
         lambda m: m["files"].update({"../other": {"size": 1, "sha256": "0"}}),
+        lambda m: m["files"].pop("inference.json"),
         lambda m: m["files"]["inference.json"].update(size="1"),
-        lambda m: m["files"]["inference.json"].update(sha256=None),
     ],
-    ids=["decode", "date", "digest", "key", "key of files", "files", "other", "size", "sha256"],
+    ids=["decode", "date", "digest", "key", "key of files", "files", "other", "missing", "size"],
 )
 def test_changed_metadata_are_named(exported, change):
     file = exported / "metadata.json"
@@ -403,22 +403,40 @@ def test_changed_metadata_are_named(exported, change):
         Predictor(exported)
 
 
-def test_files_that_were_changed_on_purpose_are_read(exported, pictures):
+@pytest.mark.parametrize(
+    "files",
+    [
+        [],
+        {"../other": {"size": 1, "sha256": "0"}},
+        {"inference.json": {"size": "1", "sha256": "0"}},
+        {"inference.json": {"size": 1, "sha256": None}},
+        {"inference.json": {"sha256": "0"}},
+        {"inference.json": 1},
+    ],
+    ids=["list", "other", "size", "sha256", "no size", "number"],
+)
+def test_lists_of_files_have_one_form(unchecked, files):
+    change_metadata(unchecked, files=files)
+    with pytest.raises(UserError, match="metadata.json"):
+        Predictor(unchecked)
+
+
+def test_files_that_were_changed_on_purpose_are_read(exported):
     change_labels(lambda names: names.__setitem__(slice(None), "abcdefghij"))(exported)
-    with pytest.raises(UserError, match='remove its entry in "files" of metadata.json'):
+    with pytest.raises(UserError, match='"sha256" and the entry of inference.yml in "files"'):
         read_folder(exported)
     file = exported / "metadata.json"
     metadata = json.loads(file.read_text())
     del metadata["files"]["inference.yml"]
     file.write_text(json.dumps(metadata))
-    assert read_folder(exported).names == list("abcdefghij")
-    metadata["decode"]["to_rgb"] = False
-    file.write_text(json.dumps(metadata))
-    with pytest.raises(UserError, match='remove its key "sha256"'):
+    with pytest.raises(UserError, match='remove "sha256" from metadata.json'):
         read_folder(exported)
     del metadata["sha256"]
     file.write_text(json.dumps(metadata))
-    assert read_folder(exported).steps[0]["DecodeImage"]["to_rgb"] is False
+    assert read_folder(exported).names == list("abcdefghij")
+    flip(exported / "inference.pdiparams")
+    with pytest.raises(UserError, match="inference.pdiparams is not the file"):
+        Predictor(exported)
 
 
 @pytest.mark.parametrize(
@@ -444,6 +462,8 @@ def test_a_network_that_does_not_fit_its_description_is_refused(unchecked):
 def test_other_folders_are_refused(exported, tmp_path):
     with pytest.raises(UserError, match="is not a directory"):
         read_folder(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="ooo cannot be read: File name too long"):
+        read_folder(tmp_path / ("o" * 300))
     with pytest.raises(UserError, match=f"Did you mean {exported}?"):
         read_folder(tmp_path)
     (tmp_path / "old").mkdir()
