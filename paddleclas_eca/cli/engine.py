@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .. import register
 from ..configs import Config, global_section, read_config
 from ..runtime import tune
+from ..training.launcher import open_launcher
 from .command import Command
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def run(args: argparse.Namespace, mode: str) -> int:
     Raises:
         UserError: the config cannot be read, is wrong, or there is no PaddleClas that can run it.
     """
+    open_launcher()
     ppcls, config = open_config(args)
     from ..deploy.onnx import check_converter
     from ..hosts.paddleclas.engine.export import EXPORT_ONNX

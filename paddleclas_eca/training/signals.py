@@ -1,6 +1,7 @@
 """Stop a training run between two steps on SIGTERM or SIGINT, on all processes alike.
 
-The first signal asks the run to stop; a second one ends the process at once.
+The first signal asks the run to stop; a second one ends the process at once. The end of the
+launcher, which may have been killed, is such a request too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import mmap
 import multiprocessing
 import os
+import selectors
 import signal
 import socket
 import threading
@@ -16,6 +18,8 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Callable
+
+from .launcher import open_launcher
 
 # EX_TEMPFAIL of sysexits.h: a temporary failure, try again.
 EXIT_CODE = 75
@@ -72,7 +76,8 @@ class StopRequest:
         os.register_at_fork(after_in_child=self._shield_fork)
         handlers = {number: signal.signal(number, _do_nothing) for number in SIGNALS}
         wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-        watcher = threading.Thread(target=self._watch, args=(receiver, warn), daemon=True)
+        watched = receiver, open_launcher(), warn
+        watcher = threading.Thread(target=self._watch, args=watched, daemon=True)
         watcher.start()
         try:
             yield
@@ -87,24 +92,41 @@ class StopRequest:
             sender.close()
             receiver.close()
 
-    def _watch(self, receiver: socket.socket, warn: Callable[[str], None]) -> None:
+    def _watch(
+        self, receiver: socket.socket, launcher: int | None, warn: Callable[[str], None]
+    ) -> None:
         repeats_until = 0.0
-        while (received := receiver.recv(1)) != _END:
-            number = received[0]
-            if number not in SIGNALS:
-                continue
-            now = time.monotonic()
-            if not self._asked.is_set():
-                if "PADDLE_TRAINER_ID" in os.environ:
-                    repeats_until = now + LAUNCHER_REPEATS_FOR
-                warn(
-                    f"{signal.Signals(number).name}: the run finishes this step, saves a "
-                    f"checkpoint and ends; a second signal ends it at once"
-                )
-                # After the warning: the training thread may act on it at once.
-                self._asked.set()
-            elif now > repeats_until:
-                end_at_once(128 + number)
+        with selectors.DefaultSelector() as selector:
+            selector.register(receiver, selectors.EVENT_READ)
+            if launcher is not None:
+                selector.register(launcher, selectors.EVENT_READ)
+            while True:
+                if all(key.fd == launcher for key, _ in selector.select()):
+                    selector.unregister(launcher)
+                    if not self._asked.is_set():
+                        self._ask("the launcher has ended", warn)
+                    continue
+                received = receiver.recv(1)
+                if received == _END:
+                    return
+                number = received[0]
+                if number not in SIGNALS:
+                    continue
+                now = time.monotonic()
+                if not self._asked.is_set():
+                    if "PADDLE_TRAINER_ID" in os.environ:
+                        repeats_until = now + LAUNCHER_REPEATS_FOR
+                    self._ask(signal.Signals(number).name, warn)
+                elif now > repeats_until:
+                    end_at_once(128 + number)
+
+    def _ask(self, reason: str, warn: Callable[[str], None]) -> None:
+        warn(
+            f"{reason}: the run finishes this step, saves a checkpoint and ends; a second signal "
+            f"ends it at once"
+        )
+        # After the warning: the training thread may act on it at once.
+        self._asked.set()
 
     def _shield_fork(self) -> None:
         # Until a DataLoader worker calls shield_worker().

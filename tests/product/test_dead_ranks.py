@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
+import psutil
 import pytest
-from commands import is_running
-from launching import launch
-from training_log import logged_steps
+from commands import descendants, is_running
+from launching import TIMEOUT, launch
+from training_log import logged_steps, run_folder
 
 pytestmark = pytest.mark.slow
 FIRST_STEPS = "[Train][Epoch 1/100][Iter: 1/2]"
@@ -42,6 +44,30 @@ def test_rank_that_hangs_ends_the_job(tmp_path, overrides):
         assert launcher.wait() == 75
         assert not any(map(is_running, ranks))
         assert "error: rank 0 ends, because nothing was heard of rank 1 for 10 s" in launcher.log(0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_launcher_stops_the_ranks(tmp_path, overrides, workers):
+    overrides = [
+        *overrides,
+        "Global.epochs=100",
+        *(f"DataLoader.{part}.loader.num_workers={workers}" for part in ("Train", "Eval")),
+    ]
+    with launch(tmp_path, overrides, "--nproc_per_node", "2") as launcher:
+        launcher.wait_for(FIRST_STEPS)
+        family = descendants(launcher.process)
+        launcher.process.kill()
+        try:
+            _, left = psutil.wait_procs(family, timeout=TIMEOUT)
+            assert left == []
+        finally:
+            for member in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+        assert "the launcher has ended" in launcher.log(0)
+        assert "Global.checkpoints=auto resumes there" in launcher.log(0)
+        assert "Traceback" not in launcher.log(0) + launcher.log(1)
+    assert (run_folder(tmp_path / "output") / "latest.pdparams").exists()
 
 
 # The loop of docs/distributed.md; "$@" is the launcher's command.

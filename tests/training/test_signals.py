@@ -18,9 +18,9 @@ def start(repository):
     """Start a script that prints "listening"; it is killed in any case."""
     started = []
 
-    def start(script, **environment):
+    def start(script, *words, **environment):
         process = subprocess.Popen(
-            [sys.executable, "-c", script],
+            [sys.executable, "-c", script, *words],
             cwd=repository,
             env={**os.environ, "PYTHONWARNINGS": "ignore", **environment},
             stdout=subprocess.PIPE,
@@ -131,3 +131,45 @@ def test_signals_to_a_group_leave_workers_alone(start):
     os.killpg(process.pid, SIGNALS[1])
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0 and printed == "stopped in order\n"
+
+
+# Starts a run, and says which process it is. The words after the script are not read.
+PARENT = """
+import os, subprocess, sys
+child = subprocess.Popen(
+    [sys.executable, "-c", sys.argv[1]], env={**os.environ, "PADDLE_TRAINER_ID": "0"},
+    start_new_session=True,
+)
+child.wait()
+"""
+ORPHAN = """
+import os, time
+from paddleclas_eca.training.signals import StopRequest
+
+stop, parent = StopRequest(), os.getppid()
+with stop.listen(lambda message: print(message, flush=True)):
+    print("listening", os.getpid(), flush=True)
+    while os.getppid() == parent and not stop.due():
+        time.sleep(0.01)
+    until = time.monotonic() + 3
+    while time.monotonic() < until and not stop.due():
+        time.sleep(0.01)
+    print("stopped" if stop.due() else "went on", flush=True)
+"""
+STARTED_BY = {
+    "the launcher": (["-m", "paddle.distributed.launch"], "stopped"),
+    "its script": (["/opt/bin/fleetrun"], "stopped"),
+    # As nohup: its shell may end.
+    "a shell": (["nohup", "about paddle.distributed.launch"], "went on"),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd_open")
+@pytest.mark.parametrize("parent", STARTED_BY)
+def test_the_end_of_the_launcher_stops_a_run(start, parent):
+    words, expected = STARTED_BY[parent]
+    process = start(PARENT, ORPHAN, *words)
+    process.kill()
+    printed = process.stdout.read()
+    assert printed.endswith(f"{expected}\n")
+    assert ("launcher" in printed) == (expected == "stopped")
