@@ -84,9 +84,9 @@ def explained(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[None]:
     given = copy.deepcopy(config)
     try:
         yield
-    except UserError:
-        raise
     except Exception as failure:
+        if isinstance(failure, UserError) and Finding.of(failure, "").place:
+            raise  # it names the key
         try:
             found = Built(ppcls, given).findings
         except Exception:
@@ -114,7 +114,7 @@ def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool
 
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: apply_rules(ppcls, config, "train"),
-        lambda: check_class_names(ppcls, config, "train"),
+        lambda: check_class_names(ppcls, config, "infer"),
         build,
         lambda: check_data(ppcls, config, built[0] if built else None, processes, keep_lists),
         lambda: disproportionate_rate(config, processes),

@@ -265,7 +265,7 @@ def _unwritable_output(ppcls: PaddleClas, config: Config, mode: str) -> Iterator
     except OSError as failure:
         yield error(
             "Global.output_dir",
-            f"{given[:100]} cannot be written to: {failure.strerror}. Set another with "
+            f"{given} cannot be written to: {failure.strerror}. Set another with "
             f"-o Global.output_dir=PATH",
         )
 
@@ -287,13 +287,10 @@ def _data_paths(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Findin
                 )
 
 
-def _class_names(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
-    if mode in ("infer", "export"):
-        yield from check_class_names(ppcls, config, mode)
-
-
 def check_class_names(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[Finding]:
     """Whether ``class_id_map_file`` names the classes; replaces its path by that of the file."""
+    if mode not in ("infer", "export"):
+        return
     given = section(config, "Infer", "PostProcess", "class_id_map_file")
     if not isinstance(given, str) or not given:
         return
@@ -576,7 +573,7 @@ RULES: list[Rule] = [
     _export,
     _unwritable_output,
     _data_paths,
-    _class_names,
+    check_class_names,
     _infer_images,
     _no_weights,
     _unsupported,

@@ -135,7 +135,7 @@ def test_what_a_mode_needs(refused, mode, changes, place):
     ("mode", "changes", "place"),
     [
         ("eval", {f"{EVAL}.cls_label_pth": "x"}, f"{EVAL}.cls_label_pth"),
-        ("eval", {"Arch": {"name": "ViT_tiny_patch16_224", "norm_layer": "x"}}, "Arch.norm_layer"),
+        ("eval", {"Arch": {"name": "ViT_small_patch16_224", "norm_layer": "x"}}, "Arch.norm_layer"),
         ("infer", {"Infer.transforms": None}, "Infer.transforms"),
         ("infer", {"Infer.PostProcess": 3}, "Infer.PostProcess"),
         ("infer", {"Infer.PostProcess.name": None}, "Infer.PostProcess.name"),
