@@ -37,9 +37,10 @@ def execute_nothing(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
             changes.set(module, "eval", _reader(module, functions=name == f"{ppcls.package}.arch"))
         if "paddle.load(" in source:
             changes.set(module, "paddle", ModuleView(paddle, load=load))
-    download = ppcls.module("utils.download")
-    changes.wrap(download, "_download", _download)
-    changes.set(download, "_decompress", _refuse_archive)
+    download = sys.modules.get(f"{ppcls.package}.utils.download")
+    if download:
+        changes.wrap(download, "_download", _download)
+        changes.set(download, "_decompress", _refuse_archive)
 
 
 def _reader(module: ModuleType, functions: bool) -> Callable[[Any], Any]:
