@@ -102,15 +102,16 @@ def read_file(path: str | os.PathLike[str], what: str, limit: int) -> bytes:
     try:
         with _open_regular(path) as file:
             # Python allocates what it is asked for, so that is not the limit.
-            size = max(os.fstat(file.fileno()).st_size, 2**16)
-            while len(content) <= limit and (more := file.read(min(size, limit) + 1)):
+            size = os.fstat(file.fileno()).st_size
+            while size <= limit and (more := file.read(max(size, 2**16))):
                 content += more
+                size = max(size, len(content))
     except OSError as error:
         kind = f" as {what}" if error.errno == errno.EINVAL else ""
         raise UserError(f"{path} cannot be read{kind}: {error.strerror or error}") from error
     except ValueError as error:  # a path with a NUL
         raise UserError(f"{os.fspath(path)!r} cannot be read: {error}") from error
-    if len(content) <= limit:
+    if size <= limit:
         return content
     raise UserError(f"{path} is too large for {what}: more than {limit / 2**20:,.0f} MiB")
 

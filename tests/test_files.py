@@ -143,13 +143,17 @@ def test_hosts_open_regular_files_as_ever_and_nothing_else(tmp_path):
             sha256(path)
 
 
-def test_large_limits_take_no_memory(tmp_path):
+def test_large_limits_and_large_files_take_no_memory(tmp_path):
     """Python allocates as much as it is asked to read."""
     (tmp_path / "a").write_bytes(b"small")
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(2**36)  # a file of holes
     _, hard = before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (2**40, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (2**35, hard))
     try:
         assert read_file(tmp_path / "a", "a file", 2**50) == b"small"
+        with pytest.raises(UserError, match="large is too large"):
+            read_file(tmp_path / "large", "a file", 2**36 - 1)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
 

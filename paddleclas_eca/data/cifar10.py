@@ -7,13 +7,15 @@ read without running the code that a pickle can contain, and nothing is unpacked
 
 from __future__ import annotations
 
+import bz2
 import hashlib
 import io
 import lzma
 import tarfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,8 +36,14 @@ _BATCHES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "val": ("tes
 _SIZE = 32
 _VALUES_PER_IMAGE = 3 * _SIZE * _SIZE
 # Official: 170 MB, with batches of 31 MB. A small archive can unpack to more than memory holds.
-_LARGEST_ARCHIVE = 2**30
+_LARGEST_ARCHIVE, _LARGEST_CONTENT = 2**29, 2**29
 _LARGEST_BATCH = 64 * 2**20
+# How compressed archives begin, and how they are decompressed.
+_DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ": lambda: lzma.LZMADecompressor(memlimit=2**28),
+}
 
 
 class _Images(NamedTuple):
@@ -126,7 +134,7 @@ def _read_archive(content: bytes, archive: Path) -> dict[str, _Images]:
     wanted = [name for names in _BATCHES.values() for name in names]
     batches: dict[str, _Images] = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        with tarfile.open(fileobj=io.BytesIO(_decompressed(content)), mode="r:") as tar:
             for member in tar:
                 name = member.name.rpartition("/")[2]
                 if name not in wanted:
@@ -151,6 +159,18 @@ def _read_archive(content: bytes, archive: Path) -> dict[str, _Images]:
             f"{', '.join(missing)}. Get cifar-10-python.tar.gz again"
         )
     return batches
+
+
+def _decompressed(content: bytes) -> bytes:
+    for start, make in _DECOMPRESSORS.items():
+        if content.startswith(start):
+            decompressor = make()
+            content = decompressor.decompress(content, _LARGEST_CONTENT)
+            if not decompressor.eof:
+                raise EOFError(
+                    f"it lacks its end, or has more than {_LARGEST_CONTENT >> 20} MiB in it"
+                )
+    return content
 
 
 def _read_batch(content: bytes, where: str) -> _Images:

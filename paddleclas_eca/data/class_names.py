@@ -7,7 +7,8 @@ import os
 from ..errors import UserError
 from ..files import read_file
 
-_LIMIT = 2**26
+# ImageNet-21k's names have less than 1 MB.
+_LIMIT = 2**24
 
 
 def read_class_names(path: str | os.PathLike[str], delimiter: str | None = None) -> dict[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -24,6 +25,8 @@ _NUMBERED = re.compile(r"ILSVRC2012_val_([0-9]{8})\.\w+")
 _LAST_CLASS_ID = 1000
 # The kit's files have less than 2 MB.
 _LARGEST_FILE = 2**26
+# The type of compressed variables in MATLAB's files.
+_COMPRESSED = 15
 _UNPACK = "Unpack the development kit again"
 
 
@@ -227,9 +230,10 @@ def _read_synsets(path: Path) -> dict[str, str]:
     import numpy as np
     from scipy.io import loadmat
 
-    content = BytesIO(read_file(path, "synsets", _LARGEST_FILE))
+    content = read_file(path, "synsets", _LARGEST_FILE)
     try:
-        variables = loadmat(content, squeeze_me=True, variable_names=["synsets"])
+        _check_compressed(content)
+        variables = loadmat(BytesIO(content), squeeze_me=True, variable_names=["synsets"])
         classes = {
             str(int(synset["ILSVRC2012_ID"])): str(synset["WNID"])
             for synset in np.atleast_1d(variables["synsets"])
@@ -242,3 +246,16 @@ def _read_synsets(path: Path) -> dict[str, str]:
     if not classes:
         raise UserError(f"{path} names no class of ILSVRC2012. {_UNPACK}")
     return classes
+
+
+def _check_compressed(content: bytes) -> None:
+    """Raise ValueError if the variables of a MAT-file, which SciPy decompresses, are too large."""
+    place, left = 128, _LARGEST_FILE
+    while content[126:128] == b"IM" and len(content) - place >= 8:
+        kind, size = (int.from_bytes(content[i : i + 4], "little") for i in (place, place + 4))
+        if kind == _COMPRESSED:
+            inside = zlib.decompressobj().decompress(content[place + 8 : place + 8 + size], left)
+            left -= len(inside)
+            if left <= 0:
+                raise ValueError(f"it has more than {_LARGEST_FILE >> 20} MiB in it")
+        place += 8 + size

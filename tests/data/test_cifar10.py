@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
+import lzma
 import os
 import pickle
 import re
@@ -149,6 +152,26 @@ def test_small_archive_of_a_huge_batch(members, tmp_path):
     archive = write_archive(tmp_path / "a.tar.gz", members)
     assert archive.stat().st_size < 2**20
     assert "data_batch_1" in refusal(archive, tmp_path)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed_archives(archive, tmp_path, compress):
+    with gzip.open(archive) as file:
+        content = file.read()
+    (tmp_path / "a.tar").write_bytes(compress(content))
+    assert prepare_cifar10(tmp_path / "out", archive=tmp_path / "a.tar").train_images
+    (tmp_path / "a.tar").write_bytes(compress(content)[:-9])
+    with pytest.raises(UserError, match=r"a\.tar cannot be read as a tar archive"):
+        prepare_cifar10(tmp_path / "out", archive=tmp_path / "a.tar")
+
+
+@pytest.mark.slow
+def test_a_small_archive_of_nothing_but_zeros(tmp_path):
+    with gzip.open(tmp_path / "a.tar.gz", "wb", 1) as file:
+        for _ in range(33):
+            file.write(bytes(2**24))
+    with pytest.raises(UserError, match=r"a\.tar\.gz cannot be read .* MiB"):
+        prepare_cifar10(tmp_path / "out", archive=tmp_path / "a.tar.gz")
 
 
 def test_batch_that_is_there_twice(members, tmp_path):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -292,6 +294,12 @@ def mat_without_leaves():
     return content.getvalue()
 
 
+def mat_of_zeros():
+    head = other_mat(other=[1])[:128]
+    compressed = zlib.compress(bytes(2**27), 1)
+    return head + struct.pack("<II", 15, len(compressed)) + compressed
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -302,8 +310,9 @@ def mat_without_leaves():
         other_mat(synsets=np.arange(3)),
         other_mat(synsets=np.array([(1, "n01440764")], dtype=[("ID", "O"), ("WNID", "O")])),
         mat_without_leaves(),
+        mat_of_zeros(),
     ],
-    ids=["empty", "text", "truncated", "no synsets", "numbers", "other fields", "no leaves"],
+    ids=["empty", "text", "truncated", "no synsets", "numbers", "fields", "no leaves", "zeros"],
 )
 def test_corrupt_synsets(flat, content):
     write_devkit(flat / KIT)

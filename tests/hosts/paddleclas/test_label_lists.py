@@ -277,3 +277,11 @@ def test_lists_raise_nothing_but_user_errors(any_list, content):
     else:
         assert entries and all(0 <= entry.label < 10 and entry.name for entry in entries)
         assert re.search(rb"[0-9]", content)
+
+
+def test_a_line_of_a_million_blanks(tmp_path):
+    """A regular expression took hours for it."""
+    name = "a" + " " * 10**6 + "b.jpg"
+    (tmp_path / "list.txt").write_text(f"{name} \t 3\n")
+    (entry,) = read_list(str(tmp_path / "list.txt"))
+    assert (entry.name, entry.label) == (name, 3)
