@@ -1,297 +1,140 @@
-"""Kill a training run of two processes over and over, resume it each time, and count the losses.
+"""Kill training runs and mutate what users may give: count what is lost and what is not handled.
 
-    python benchmarks/faults.py --kills 30
+    python benchmarks/faults.py kills
+    python benchmarks/faults.py manifests weights exports images texts --jobs 2
 
-Each kill is a SIGKILL at a random moment: of the launcher and all its processes, as when a machine
-loses power, or of one of the two processes. Every other kill waits until a checkpoint is being
-written. The job then starts again with Global.checkpoints=auto. After the last kill it trains to
-its end, and its weights are compared with those of a run without kills.
+Each case of the mutated inputs runs in a forked child with limits of resident memory and of time.
+What does not end well keeps its input in --keep and is run again by
+
+    python benchmarks/faults.py weights --seed 0 --only 17
+
+The exit code is 1 if a checkpoint was lost, or a case ended with a traceback, over a limit, or
+with an input accepted although a checksum or the format tells that it is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import hashlib
 import os
-import random
-import re
-import shutil
-import signal
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
+# Before numpy, Paddle and PyTorch read it: threads would not survive the fork of a case.
+os.environ["OMP_NUM_THREADS"] = "1"
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-PROCESSES = 2
-# Epochs of the whole run, so that it does not end before the last kill.
-EPOCHS_PER_KILL = 2
-# Two processes see 200 images in batches of 20.
-STEPS_PER_EPOCH = 5
-START_TIMEOUT = 300
-# The launcher itself waits some seconds for the others before it kills them.
-END_TIMEOUT = 60
+from injection import inputs, kills  # noqa: E402
+from injection.campaign import FAILURES, VERDICTS, Campaign, Counts, Result, run  # noqa: E402
+from injection.exports import CAMPAIGN as EXPORTS  # noqa: E402
+from injection.images import CAMPAIGN as IMAGES  # noqa: E402
+from injection.manifests import CAMPAIGN as MANIFESTS  # noqa: E402
+from injection.texts import CAMPAIGN as TEXTS  # noqa: E402
+from injection.weights import CAMPAIGN as WEIGHTS  # noqa: E402
+
+CAMPAIGNS: dict[str, Campaign] = {
+    campaign.name: campaign for campaign in (MANIFESTS, WEIGHTS, EXPORTS, IMAGES, TEXTS)
+}
 
 
-@dataclass
-class Kill:
-    """One kill, and its effect.
-
-    Attributes:
-        victim: ``"job"`` or ``"process"``.
-        saving: whether a checkpoint was being written.
-        reported: epochs of the newest checkpoint in the log.
-        training: the epoch in training.
-        resumed: epochs of the checkpoint that the next start resumed from.
-        ended_after: seconds until the launcher ended the job, where one process was killed.
-        exit_code: of the launcher, there.
-    """
-
-    victim: str
-    saving: bool
-    reported: int
-    training: int
-    resumed: int = 0
-    ended_after: float | None = None
-    exit_code: int | None = None
+def run_cases(name: str, base: Path, keep: Path, seed: int, numbers: list[int]) -> list[Result]:
+    """Run cases of a campaign, and print those that do not end well as they come."""
+    results = []
+    for result in run(CAMPAIGNS[name], base, keep, seed, numbers):
+        results.append(result)
+        if result.verdict in FAILURES:
+            again = f"{name} --seed {seed} --only {result.number}"
+            case = f"{result.case.file}: {result.case.what}"
+            text = f"{result.verdict}: {case}: {result.why[:300]} [{again}]"
+            print(text.encode("unicode_escape").decode(), flush=True)
+    return results
 
 
-@dataclass
-class Campaign:
-    """All kills of a run, and how it ended."""
-
-    kills: list[Kill] = field(default_factory=list)
-    hangs: int = 0
-    same_weights: bool | None = None
-
-    @property
-    def lost(self) -> int:
-        """Number of checkpoints in the log that were not resumed from."""
-        return sum(kill.resumed < kill.reported for kill in self.kills)
-
-    @property
-    def repeated(self) -> int:
-        """Number of epochs that were trained again, at least in part."""
-        return sum(max(0, kill.training - kill.resumed) for kill in self.kills)
-
-    def table(self) -> str:
-        """The figures, as Markdown."""
-        ended = [kill.ended_after for kill in self.kills if kill.ended_after is not None]
-        rows = [
-            ("kills", len(self.kills)),
-            ("of the whole job", sum(kill.victim == "job" for kill in self.kills)),
-            ("of one process", len(ended)),
-            ("while a checkpoint was being written", sum(kill.saving for kill in self.kills)),
-            ("checkpoints lost", self.lost),
-            ("epochs begun again", self.repeated),
-            ("launchers that did not end within a minute", self.hangs),
-        ]
-        if ended:
-            rows.append(
-                ("seconds until the launcher ended, median", f"{statistics.median(ended):.1f}")
-            )
-            rows.append(("seconds until the launcher ended, longest", f"{max(ended):.1f}"))
-        if self.same_weights is not None:
-            rows.append(("same weights as without kills", "yes" if self.same_weights else "NO"))
-        return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+def mutate(name: str, keep: Path, seed: int, numbers: list[int], jobs: int) -> Counts:
+    """Run a campaign of mutated inputs in so many processes."""
+    base = keep / "inputs"
+    inputs.make_inputs(base)
+    shares = [numbers[job::jobs] for job in range(jobs)]
+    work = partial(run_cases, name, base, keep, seed)
+    if jobs == 1:
+        results = [work(numbers)]
+    else:
+        with ProcessPoolExecutor(jobs) as pool:
+            results = list(pool.map(work, shares))
+    return Counts(name, [result for share in results for result in share])
 
 
-class Job:
-    """The launcher and its processes."""
-
-    def __init__(self, folder: Path, data: Path, epochs: int, log: str) -> None:
-        self.output = folder / "output"
-        self.log = folder / log / "workerlog.0"
-        shutil.rmtree(folder / log, ignore_errors=True)
-        overrides = {
-            "Arch.name": "ECA_MobileNetV2_x0_25",
-            "Global.output_dir": self.output,
-            "Global.epochs": epochs,
-            "Global.save_interval": 10**6,
-            "Global.print_batch_step": 1,
-            "Global.checkpoints": "auto",
-            "DataLoader.Train.sampler.batch_size": 20,
-        }
-        for part, name in (("Train", "train_few.txt"), ("Eval", "val_few.txt")):
-            overrides[f"DataLoader.{part}.dataset.image_root"] = data
-            overrides[f"DataLoader.{part}.dataset.cls_label_path"] = data / name
-        command = [sys.executable, "-m", "paddle.distributed.launch"]
-        command += ["--nproc_per_node", str(PROCESSES), "--log_dir", str(folder / log)]
-        command += [str(REPOSITORY / "tools" / "train.py"), "-c", "digits/ECA_ResNet18"]
-        for key, value in overrides.items():
-            command += ["-o", f"{key}={value}"]
-        self.process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def text(self) -> str:
-        """The log of the first process."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
-
-    def family(self) -> list[int]:
-        """Process ids of the launcher and all its descendants, parents first."""
-        parents: dict[int, list[int]] = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                parents.setdefault(parent, []).append(int(entry.name))
-        family = [self.process.pid]
-        for pid in family:
-            family += parents.get(pid, [])
-        return family
-
-    def kill(self, pids: list[int]) -> None:
-        """Send SIGKILL to these processes."""
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    def is_saving(self) -> bool:
-        """Whether a checkpoint is being written now."""
-        return any(self.output.glob("**/.saving-*")) or any(self.output.glob("**/.*.ready"))
-
-    def wait_for_steps(self, steps: int) -> None:
-        """Wait until the job has trained so many steps since its start.
-
-        Raises:
-            RuntimeError: the job ended, or took too long.
-        """
-        until = time.monotonic() + START_TIMEOUT
-        while len(re.findall(r"\[Train\].*\[Iter: ", self.text())) < steps:
-            if self.process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"the job did not begin to train:\n{self.text()[-3000:]}")
-            time.sleep(0.05)
+def kill(count: int, seed: int) -> bool:
+    """Kill runs of one and of two processes; prints the figures, says whether anything failed."""
+    campaigns = []
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name) / "digits"
+        inputs.write_digits(data)
+        for processes, share in ((1, count // 2), (2, count - count // 2)):
+            folder = Path(name) / str(processes)
+            folder.mkdir()
+            done = kills.run_campaign(folder, data, share, seed, compare=True, processes=processes)
+            campaigns.append(done)
+    print(kills.table(campaigns))
+    return any(campaign.failed for campaign in campaigns)
 
 
-@contextlib.contextmanager
-def running(*args: object) -> Iterator[Job]:
-    """A job that is killed at the end in any case."""
-    job = Job(*args)
-    try:
-        yield job
-    finally:
-        job.kill(job.family())
-        job.process.wait()
-
-
-def saved_epochs(text: str, before: int) -> int:
-    """Epochs of the newest checkpoint in a log, or ``before``."""
-    epoch, saved = before, before
-    for line in text.splitlines():
-        if match := re.search(r"\[Train\]\[Epoch (\d+)/\d+\]\[Avg\]", line):
-            epoch = int(match[1])
-        elif "Already save model in" in line:
-            saved = epoch
-    return saved
-
-
-def kill_once(job: Job, victim: str, while_saving: bool, dice: random.Random) -> Kill:
-    """Kill a job, or one process of it, at a random moment after its first step."""
-    job.wait_for_steps(1 + dice.randrange(2 * STEPS_PER_EPOCH))
-    time.sleep(dice.uniform(0, 0.5))
-    # Before the wait: a save takes some hundredths of a second only.
-    family = job.family()
-    ranks = family[1 : 1 + PROCESSES]
-    victims = family if victim == "job" else [dice.choice(ranks)]
-    if while_saving:
-        until = time.monotonic() + 60
-        while not job.is_saving() and time.monotonic() < until:
-            time.sleep(0.0005)
-        time.sleep(dice.choice([0, dice.uniform(0, 0.02)]))
-    saving = job.is_saving()
-    job.kill(victims)
-    began = time.monotonic()
-    text = job.text()
-    epochs = [int(n) for n in re.findall(r"\[Train\]\[Epoch (\d+)/", text)]
-    resumed = [int(n) for n in re.findall(r"resumed after (\d+) epochs", text)]
-    kill = Kill(victim, saving, saved_epochs(text, resumed[-1] if resumed else 0), max(epochs))
-    if victim == "process":
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            kill.exit_code = job.process.wait(END_TIMEOUT)
-            kill.ended_after = time.monotonic() - began
-    return kill
-
-
-def weights_of(output: Path) -> str:
-    """Digest of the last weights of a run."""
-    return hashlib.sha256(next(output.rglob("latest.pdparams")).read_bytes()).hexdigest()
-
-
-def run_campaign(folder: Path, data: Path, kills: int, seed: int, compare: bool) -> Campaign:
-    """Kill a run in ``folder`` so many times, then let it end.
-
-    Raises:
-        RuntimeError: a start did not train, or the run did not end well.
-    """
-    dice = random.Random(seed)
-    campaign = Campaign()
-    epochs = EPOCHS_PER_KILL * kills + 1
-    for number in range(kills + 1):
-        with running(folder, data, epochs, f"log{number}") as job:
-            if number < kills:
-                victim = ("job", "process")[dice.random() < 0.5]
-                kill = kill_once(job, victim, number % 2 == 1, dice)
-                if victim == "process" and kill.ended_after is None:
-                    campaign.hangs += 1
-            elif job.process.wait() != 0:
-                raise RuntimeError(f"the run did not end:\n{job.text()[-3000:]}")
-            resumed = re.search(r"resumed after (\d+) epochs", job.text())
-        if campaign.kills:
-            campaign.kills[-1].resumed = int(resumed[1]) if resumed else 0
-        if number < kills:
-            campaign.kills.append(kill)
-            print(f"kill {number + 1} of {kills}: {kill}", flush=True)
-    if compare:
-        whole = folder / "whole"
-        whole.mkdir()
-        with running(whole, data, epochs, "log") as job:
-            if job.process.wait() != 0:
-                raise RuntimeError(f"the run without kills did not end:\n{job.text()[-3000:]}")
-        campaign.same_weights = weights_of(whole) == weights_of(folder / "output")
-    return campaign
-
-
-def prepare(folder: Path) -> Path:
-    """Write the digits, and short lists of them."""
-    from paddleclas_eca.data import prepare_digits
-
-    data = folder / "digits"
-    prepare_digits(data)
-    for split, count in (("train", 200), ("val", 40)):
-        lines = (data / f"{split}_list.txt").read_text().splitlines(keepends=True)
-        few = lines[:: len(lines) // count][:count]
-        (data / f"{split}_few.txt").write_text("".join(few))
-    return data
+def table(rows: list[list[object]]) -> str:
+    """Rows of figures, as Markdown."""
+    head = [
+        "campaign",
+        "cases",
+        *VERDICTS,
+        "seconds of one case, at most",
+        "MiB of one case, at most",
+    ]
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=30, help="number of kills (30)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments and victims (0)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = ["kills", *CAMPAIGNS]
+    parser.add_argument(
+        "campaigns", nargs="+", choices=names, metavar="CAMPAIGN", help=", ".join(names)
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (0)")
+    parser.add_argument("--cases", type=int, metavar="N", help="so many cases, evenly chosen")
+    parser.add_argument("--only", type=int, nargs="+", metavar="CASE", help="these cases")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("faults"), metavar="DIR", help="for inputs and failures"
+    )
     return parser
 
 
 def main() -> int:
-    """Run the campaign; exit code 1 if anything was lost."""
+    """Run the campaigns; exit code 1 if anything did not end well."""
     args = make_parser().parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        campaign = run_campaign(folder, prepare(folder), args.kills, args.seed, compare=True)
-    print(campaign.table())
-    return int(bool(campaign.lost or campaign.hangs or not campaign.same_weights))
+    keep = args.keep.absolute()
+    failed, rows = False, []
+    for name in args.campaigns:
+        began = time.monotonic()
+        if name == "kills":
+            failed |= kill(args.cases or kills.KILLS, args.seed)
+        else:
+            whole = CAMPAIGNS[name].cases
+            count = args.cases or whole
+            numbers = args.only or [number * whole // count for number in range(count)]
+            counts = mutate(name, keep, args.seed, numbers, args.jobs)
+            rows.append(counts.row())
+            failed |= bool(counts.failures)
+        print(f"{name}: seed {args.seed}, {time.monotonic() - began:.0f} seconds", flush=True)
+    if rows:
+        print(table(rows))
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ ELSEWHERE = {
     "/compare_cifar10.py": "tests/product/test_cifar10_tools.py",
     # Hours; shorter forms of them are tests.
     "/matrix.py": "tests/test_matrix.py",
-    "benchmarks/faults.py": "tests/product/test_interrupted_runs.py",
+    "benchmarks/faults.py": "tests/benchmarks/test_faults.py",
     "benchmarks/run.py": "tests/benchmarks/test_run.py",
     "benchmarks/performance.sh": "tests/benchmarks/test_run.py",
     "benchmarks/communication.py": "tests/benchmarks/test_communication.py",

@@ -136,17 +136,3 @@ def test_a_read_only_directory_is_reported_before_training(
     error = only_error(failed)
     assert "Global.output_dir" in error and "Read-only file system" in error
     assert not logged_steps(failed.stdout)
-
-
-@pytest.mark.slow
-def test_a_short_campaign_of_kills_loses_nothing(tmp_path, repository, monkeypatch):
-    monkeypatch.syspath_prepend(repository / "benchmarks")
-    import faults
-
-    campaign = faults.run_campaign(
-        tmp_path, faults.prepare(tmp_path), kills=3, seed=3, compare=True
-    )
-    assert len(campaign.kills) == 3
-    assert campaign.lost == campaign.hangs == 0
-    assert all(kill.exit_code for kill in campaign.kills if kill.victim == "process")
-    assert campaign.same_weights

@@ -1,0 +1,1 @@
+"""Fault injection: what ``benchmarks/faults.py`` kills, mutates and counts."""
