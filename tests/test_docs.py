@@ -13,7 +13,7 @@ from paddleclas_eca.configs import find_config
 from paddleclas_eca.models import MODELS
 
 # Configs that users write, or `prepare folder` does.
-_OF_USERS = {"flowers/ECA_ResNet50.yaml"}
+_OF_USERS = {"flowers/ECA_ResNet50.yaml", "prints_config/ECA_MobileNetV2_x0_25.yaml"}
 
 
 def anchors(document: str) -> set[str]:
