@@ -26,8 +26,8 @@ def test_attention_of_a_trained_network(tmp_path, run_python, digits, trained):
         assert (folder / f"{name}.svg").read_text().startswith("<?xml")
     words = (folder / "channel_weights.svg").read_text()
     for layer in ("blocks.1", "blocks.3", "blocks.5", "blocks.7"):
-        assert f">{layer}.attention, " in words
-    # The lines of the classes differ: the weights come from the images.
+        assert f">{layer}.attention: " in words
+    # The weights of the classes differ: the weights come from the images.
     rows = [line.split(",") for line in (folder / "channel_weights.csv").read_text().splitlines()]
     last = [
         [float(r[4]) for r in rows if r[:2] == ["blocks.7.attention", c]] for c in ("zero", "one")
