@@ -120,18 +120,25 @@ def read_json(path: str | os.PathLike[str], what: str, limit: int) -> Any:
     """The content of a JSON file of unknown origin; see :func:`read_file`.
 
     Raises:
-        UserError: it cannot be read, or is not valid JSON.
+        UserError: it cannot be read, is not valid JSON, or has a key twice.
     """
     content = read_file(path, what, limit)
     try:
         # Empty lists take 40 times the memory that they take in the file.
         if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_JSON_VALUES:
             raise ValueError(f"it has more than {_MOST_JSON_VALUES:,} values")
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_unique)
     except RecursionError as error:
         raise UserError(f"{path} is not valid JSON: it is nested too deeply") from error
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError("it has a key twice, and only one of the two would count")
+    return entries
 
 
 def open_foreign(path: Any, mode: str = "r", buffering: int = -1, **text: Any) -> IO[Any]:

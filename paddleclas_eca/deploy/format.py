@@ -55,7 +55,7 @@ _LARGEST_METADATA = 2**20
 # Values of an image, many times those of any network here.
 _LARGEST_IMAGE = 2**24
 # Far more than the names of all classes.
-_MOST_VALUES = 2**18
+_MOST_VALUES = 2**17
 _EXPORT = "paddleclas-eca export_model -c CONFIG -o Global.pretrained_model=WEIGHTS"
 
 Steps = Sequence[Mapping[str, Any]]

