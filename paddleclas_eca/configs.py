@@ -144,7 +144,7 @@ class _Loader(yaml.composer.Composer, _Parser):
             raise yaml.composer.ComposerError(problem=problem, problem_mark=mark)
 
 
-def load_yaml(path: Path, most: int = _MAX_VALUES) -> Config:
+def load_yaml(path: str | os.PathLike[str], most: int = _MAX_VALUES) -> Config:
     """The content of a YAML file of sections, in which each alias has a value of its own.
 
     Args:
@@ -209,7 +209,7 @@ def global_section(config: Config) -> Config:
     return settings if isinstance(settings, dict) else {}
 
 
-def _yaml_problem(path: Path, content: bytes, error: Exception) -> str:
+def _yaml_problem(path: object, content: bytes, error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     place = f", line {mark.line + 1}" if mark else ""
     problem = " ".join(str(getattr(error, "problem", None) or error).split())

@@ -103,8 +103,10 @@ def read_file(path: str | os.PathLike[str], what: str, limit: int) -> bytes:
         with _open_regular(path) as file:
             # Python allocates what it is asked for, so that is not the limit.
             size = os.fstat(file.fileno()).st_size
-            while size <= limit and (more := file.read(max(size, 2**16))):
-                content += more
+            wanted = read = max(size, 2**16) + 1
+            while size <= limit and read == wanted:
+                more = file.read(wanted)
+                content, read = content + more, len(more)
                 size = max(size, len(content))
     except OSError as error:
         kind = f" as {what}" if error.errno == errno.EINVAL else ""

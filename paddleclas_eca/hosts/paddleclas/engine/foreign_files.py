@@ -11,6 +11,7 @@ import os
 import sys
 from typing import Any
 
+from ....configs import load_yaml
 from ....data.decoding import MAX_BYTES, has_too_many_scans, too_large
 from ....errors import UserError
 from ....files import open_foreign, read_file
@@ -43,7 +44,18 @@ def guard(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
             changes.set(module, "Image", _pillow(module.Image))
         if getattr(vars(module).get("cv2"), "__name__", "") == "cv2":
             changes.set(module, "cv2", _opencv(module.cv2))
+    changes.wrap(ppcls.module("utils.config"), "parse_config", _parse_config)
     changes.wrap(ppcls.module("data.preprocess.ops.operators").DecodeImage, "__call__", _decode)
+
+
+def _parse_config(original: Any, path: Any) -> Any:
+    """``parse_config``, which PaddleClas's own scripts call: of a config within bounds.
+
+    Raises:
+        UserError: as :func:`paddleclas_eca.configs.load_yaml`.
+    """
+    load_yaml(path)
+    return original(path)
 
 
 def _pillow(pillow: Any) -> ModuleView:

@@ -77,6 +77,16 @@ def test_lists_and_names_of_classes(ppcls, read_list, no_files, tmp_path):
     assert topk.class_id_map is None  # PaddleClas says so, and continues
 
 
+def test_configs_of_the_scripts_of_paddleclas(ppcls, tmp_path):
+    parse = ppcls.module("utils.config").parse_config
+    (tmp_path / "a.yaml").write_text("A: &a {x: 1}\nB: {<<: *a, y: 2}\n")
+    assert parse(str(tmp_path / "a.yaml")).B.x == 1
+    laughs = "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(40))
+    (tmp_path / "a.yaml").write_text("a0: &a0 [x]\n" + laughs)
+    with pytest.raises(UserError, match=r"a\.yaml, line \d+ .*values"):
+        parse(str(tmp_path / "a.yaml"))
+
+
 def test_data_sets_that_give_paths_to_libraries(ppcls, no_files, tmp_path):
     (tmp_path / "white.png").write_bytes(encoded("PNG", (5, 4)))
     person = ppcls.module("data.dataloader.person_dataset")
