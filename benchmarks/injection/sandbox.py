@@ -52,7 +52,6 @@ class Ending(NamedTuple):
 
 def call(function: Callable[[], str], limits: Limits, log: Path) -> Ending:
     """Call ``function`` in a forked child; what it prints goes to ``log``."""
-    inherited = _resident(os.getpid())
     receiver, sender = os.pipe()
     began = time.monotonic()
     pid = os.fork()
@@ -60,9 +59,10 @@ def call(function: Callable[[], str], limits: Limits, log: Path) -> Ending:
         os.close(receiver)
         _run(function, limits, log, sender)
     os.close(sender)
-    stopped = _watch(pid, inherited + limits.memory, began + limits.seconds * _PATIENCE)
-    _, status, usage = os.wait4(pid, 0)
     with open(receiver, encoding="utf-8") as pipe:
+        inherited = int(pipe.readline())
+        stopped = _watch(pid, inherited + limits.memory, began + limits.seconds * _PATIENCE)
+        _, status, usage = os.wait4(pid, 0)
         answer = pipe.read()
     printed = log.read_text(encoding="utf-8", errors="replace")
     # The kernel's own figure has what was taken and freed between two looks.
@@ -92,6 +92,7 @@ def _run(function: Callable[[], str], limits: Limits, log: Path, sender: int) ->
     """The child's part; it does not return."""
     code = 1
     try:
+        os.write(sender, f"{_resident(os.getpid())}\n".encode())
         os.setsid()
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(output, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import random
 import re
 import shutil
@@ -26,7 +27,6 @@ from .campaign import (
 )
 from .exports import laughs
 from .inputs import CONFIG, NETWORK, data_overrides
-from .judging import unlike
 from .mutations import mutate_bytes, mutate_text, mutate_tree, put
 from .sandbox import Limits
 
@@ -324,7 +324,7 @@ def _told(case: Case) -> str:
     saved, found = ((place / case.file).read_bytes() for place in (case.valid, case.folder))
     if case.file == _CONFIG:
         try:
-            return "; ".join(unlike(yaml.safe_load(saved), yaml.safe_load(found)))
+            return "; ".join(_not_numbers(yaml.safe_load(saved), yaml.safe_load(found)))
         except (ValueError, yaml.YAMLError) as error:
             return str(error)
     text = found.decode("utf-8-sig", "surrogateescape")
@@ -341,6 +341,19 @@ def _told(case: Case) -> str:
         if not (case.folder / "digits" / name).is_file():
             return f"{line[:100]!r} names no file"
     return "" if lines else "it has no line"
+
+
+def _not_numbers(saved: Any, found: Any) -> list[str]:
+    """Texts, NaN and infinity where there were numbers or bits; the rest is up to PaddleClas."""
+    if isinstance(saved, dict) and isinstance(found, dict):
+        pairs = [(saved[key], found[key]) for key in saved if key in found]
+    elif isinstance(saved, list) and isinstance(found, list):
+        pairs = list(zip(saved, found))
+    else:
+        infinite = isinstance(found, float) and not math.isfinite(found)
+        wrong = isinstance(saved, (int, float)) and (isinstance(found, str) or infinite)
+        return [f"{saved!r} -> {found!r:.80}"] if wrong else []
+    return [wrong for pair in pairs for wrong in _not_numbers(*pair)]
 
 
 def _warm() -> None:
