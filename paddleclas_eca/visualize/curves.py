@@ -34,8 +34,8 @@ _EARLY = 0.1
 _ACCURACY = re.compile(r"(.*)top(\d+)")
 # A line of so few points has markers: a single point would be invisible.
 _FEW = 20
-# Characters per row of a legend below the panels, and in the place of one.
-_WIDTH, _NARROW = 90, 40
+# Characters per row of a legend below the panels, and in the place of one; rows of the latter.
+_WIDTH, _NARROW, _ROWS = 90, 40, 9
 
 
 @dataclass
@@ -132,7 +132,7 @@ def curves_figure(runs: Sequence[Run]) -> Figure:
     count = len(metrics) + any(run.log.learning_rates for run in runs)
     columns = min(2, count)
     rows = math.ceil(count / columns)
-    figure, axes = new_figure(rows, columns, (8.0, 2.3 * rows + 0.6 * (count % columns == 0)))
+    figure, axes = new_figure(rows, columns, (8.0, 2.3 * rows))
     panels = list(axes.flat)
     best = [best_of(run.log) for run in runs]
     for panel, (metric, title) in zip(panels, metrics.items()):
@@ -140,7 +140,7 @@ def curves_figure(runs: Sequence[Run]) -> Figure:
         for run, colour, found in zip(runs, PALETTE, best):
             for kind, (_, dashes) in _KINDS.items():
                 points = _points(run.log, kind, metric)
-                _plot(panel, points, _FEW, color=colour, linestyle=dashes)
+                _plot(panel, list(points), list(points.values()), color=colour, linestyle=dashes)
                 if found and found.kind == kind and found.epoch in points:
                     place = [found.epoch], [points[found.epoch]]
                     panel.scatter(*place, s=60, facecolors="none", edgecolors=colour, zorder=3)
@@ -186,10 +186,9 @@ def _points(log: TrainingLog, kind: str, metric: str) -> dict[int, float]:
     return {epoch: values[metric] for epoch, values in curve.items() if metric in values}
 
 
-def _plot(panel: Any, points: dict[Any, float], few: int, **style: Any) -> None:
-    if points:
-        marker = "." if len(points) <= few else None
-        panel.plot(list(points), list(points.values()), marker=marker, **style)
+def _plot(panel: Any, x: list[Any], y: list[float], **style: Any) -> None:
+    if x:
+        panel.plot(x, y, marker="." if len(x) <= _FEW else None, **style)
 
 
 def _fit(panel: Any, metric: str) -> None:
@@ -232,7 +231,6 @@ def _draw_learning_rates(panel: Any, runs: Sequence[Run]) -> None:
         for optimizer in range(max(map(len, rates.values()), default=0)):
             points = {done: r[optimizer] for done, r in rates.items() if optimizer < len(r)}
             x, y = list(points), list(points.values())
-            style = {"color": colour, "linewidth": width, "marker": "." if len(x) <= _FEW else None}
             values += y
             jumps = _jumps(y)
             decays.append(any(max(y) < 10 * y[i - 1] and y[i] < 0.9 * y[i - 1] for i in jumps))
@@ -240,7 +238,7 @@ def _draw_learning_rates(panel: Any, runs: Sequence[Run]) -> None:
                 # At the end of the epoch, even if no step was logged there.
                 place = max(x[i - 1], math.floor(x[i]))
                 x[i:i], y[i:i] = [place, place], [y[i - 1], y[i]]
-            panel.plot(x, y, **style)
+            _plot(panel, x, y, color=colour, linewidth=width)
     if all(decays) and max(values) > _WIDE * min(values) > 0:
         _make_logarithmic(panel)
 
@@ -267,12 +265,12 @@ def _add_legend(
     """The legend, in the place of a panel if one is free, or below all."""
     from matplotlib.lines import Line2D
 
-    width = _NARROW if free else _WIDTH
     lines = [Line2D([], [], color=colour, linewidth=3) for colour in PALETTE[: len(runs)]]
-    labels = []
+    names = []
     for run, found in zip(runs, best):
         text = f"{run.name}: best {found.value:.4f}, epoch {found.epoch}" if found else run.name
-        labels.append(as_label(textwrap.fill(text, width)))
+        names.append(as_label(text))
+    labels = []
     for kind, (label, dashes) in _KINDS.items():
         if any(getattr(run.log, kind) for run in runs):
             lines.append(Line2D([], [], color=NEUTRAL, linestyle=dashes))
@@ -281,11 +279,14 @@ def _add_legend(
         circle = {"marker": "o", "markersize": 7, "markerfacecolor": "none"}
         lines.append(Line2D([], [], color=NEUTRAL, linestyle="none", **circle))
         labels.append("best epoch")
-    if free:
-        legend = free[0].legend(lines, labels, loc="center left", handlelength=2.8, frameon=False)
+    narrow = [*(textwrap.fill(name, _NARROW) for name in names), *labels]
+    if free and "\n".join(narrow).count("\n") < _ROWS:
+        legend = free[0].legend(lines, narrow, loc="center left", handlelength=2.8, frameon=False)
         legend.set_in_layout(False)
         return
-    columns = max(1, min(len(labels), width // (max(map(len, labels)) + 7)))
+    labels = [*(textwrap.fill(name, _WIDTH) for name in names), *labels]
+    columns = max(1, min(len(labels), _WIDTH // (max(map(len, labels)) + 7)))
+    figure.set_figheight(figure.get_figheight() + 0.2 * math.ceil(len(labels) / columns) + 0.15)
     figure.legend(
         lines, labels, loc="outside lower center", ncols=columns, handlelength=2.8, frameon=False
     )

@@ -92,6 +92,20 @@ def test_legend_names_runs_and_styles():
     }
 
 
+@pytest.mark.parametrize(("count", "name"), [(1, "a"), (2, "a"), (7, "a"), (7, "a long name " * 4)])
+def test_a_legend_takes_no_room_from_the_panels(count, name):
+    runs = [Run(f"{name}{i}", with_top1([0.1, 0.5, 0.7])) for i in range(count)]
+    for drawn in runs:
+        drawn.log.learning_rates[0.5] = (0.1,)
+        drawn.log.train[1] = {"loss": 1.0}
+    figure = curves_figure(runs)
+    figure.draw_without_rendering()
+    for panel in panels(figure).values():
+        box = panel.get_window_extent()
+        assert box.height > 1.4 * figure.dpi and box.width > 3 * figure.dpi
+    assert len(legend_of(figure)) == count + 3
+
+
 def test_what_was_not_logged_is_left_out():
     log = run("a").log
     without = TrainingLog(train={1: {"loss": 1.0}}, learning_rates={0.5: (0.1,)})
