@@ -15,10 +15,11 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 from ..errors import UserError
+from .agreement import check_same
 from .signals import EXIT_CODE, end_at_once
 
 DEFAULT_TIMEOUT = 300.0
@@ -87,41 +88,57 @@ def watch(timeout: float, warn: Callable[[str], None], advice: str = "") -> Iter
 
 @contextlib.contextmanager
 def watch_building(
-    timeout: float, failure: Exception | None, warn: Callable[[str], None]
-) -> Iterator[None]:
-    """:func:`watch` before training, so that nobody waits for a process that fails.
+    timeout: float,
+    failure: Exception | None,
+    settings: Mapping[str, str],
+    warn: Callable[[str], None],
+) -> Iterator[dict[str, str]]:
+    """:func:`watch` before the run, so that nobody waits for a process that fails or differs.
 
     On other machines they would wait until Paddle gives up, after 15 minutes.
 
     Args:
         timeout: as for :func:`watch`.
-        failure: an error of this process, which is raised once the others can be informed.
+        failure: an error of this process, which is raised once the others have been informed.
+        settings: what has to be the same on all processes, as for
+            :func:`~paddleclas_eca.training.agreement.check_same`.
         warn: gets a message when the others cannot be watched.
+
+    Yields:
+        An empty dictionary, for settings that are known once the run has been built.
+
+    Raises:
+        UserError: another process has failed, or has other settings.
     """
     from paddle import distributed
 
-    if not timeout or distributed.get_world_size() == 1:
+    built: dict[str, str] = {}
+    if distributed.get_world_size() == 1:
         if failure:
             raise failure
-        yield
+        yield built
         return
     try:
         distributed.init_parallel_env()  # a later call changes nothing
     except Exception as error:
         raise (failure or error) from None
+    # First of all: the watchdog itself depends on a setting. Sent by all to all: rank 0 may end
+    # before its watchdog knows the processes to inform.
+    reports: list[tuple[str, Mapping[str, str]]] = []
+    distributed.all_gather_object(reports, (_gist(failure) if failure else "", settings))
+    if failure:
+        raise failure
+    own = distributed.get_rank()
+    for rank, (reason, _) in enumerate(reports):
+        if reason:
+            raise UserError(f"rank {own} ends, because rank {rank} ended ({reason})")
+    check_same([theirs for _, theirs in reports])
     with watch(timeout, warn):
-        reasons: list[str] = []
-        # Sent by all to all: rank 0 may end before its watchdog knows the processes to inform.
-        distributed.all_gather_object(reasons, _gist(failure) if failure else "")
-        if failure:
-            raise failure
-        for rank, reason in enumerate(reasons):
-            if reason:
-                own = distributed.get_rank()
-                raise UserError(f"rank {own} ends, because rank {rank} ended ({reason})")
-        yield
-        # Nobody disconnects before all are ready to train, under a watchdog of its own.
-        distributed.barrier()
+        yield built
+        # Nobody disconnects before all are ready, under a watchdog of its own.
+        all_built: list[dict[str, str]] = []
+        distributed.all_gather_object(all_built, built)
+        check_same(all_built)
 
 
 def _terminate(message: str, code: int) -> None:

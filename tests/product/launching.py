@@ -174,15 +174,22 @@ def two_loopback_addresses() -> Iterator[list[Machine]]:
 
 @contextlib.contextmanager
 def launch_on(
-    machines: Sequence[Machine], folder: Path, overrides: Sequence[str], port: int
+    machines: Sequence[Machine],
+    folder: Path,
+    overrides: Sequence[str],
+    port: int,
+    of_second: Sequence[str] = (),
 ) -> Iterator[list[Launcher]]:
-    """Train one process on each machine, the first of which is rank 0."""
+    """Train one process on each machine, the first of which is rank 0.
+
+    ``of_second`` are further overrides of the second machine.
+    """
     with contextlib.ExitStack() as stack:
         yield [
             stack.enter_context(
                 launch(
                     folder / f"machine{rank}",
-                    overrides,
+                    [*overrides, *(of_second if rank == 1 else ())],
                     *("--nnodes", str(len(machines)), "--nproc_per_node", "1"),
                     *("--master", f"{machines[0].address}:{port}"),
                     *("--host", machine.address, "--rank", str(rank)),

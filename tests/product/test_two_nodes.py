@@ -96,3 +96,38 @@ def test_an_error_on_one_machine_ends_both(tmp_path, overrides, digits, machines
     assert f"error: {reason}" in failed
     assert f"error: rank {1 - failing} ends, because rank {failing} ended ({reason}" in other
     assert "\nTraceback" not in "\n" + failed + other  # C++ has others
+
+
+DIFFERENT = {
+    "batch": ["DataLoader.Train.sampler.batch_size=16", "Global.epochs=9"],
+    "network": ["Arch.name=ECA_ResNet34"],
+    "list": ["DataLoader.Train.dataset.cls_label_path={digits}/train_40.txt"],
+    "watchdog": ["Global.peer_timeout=0"],
+}
+
+
+@pytest.mark.parametrize("case", DIFFERENT)
+def test_different_settings_are_named_on_both_machines(
+    tmp_path, overrides, digits, machines, port, case
+):
+    changes = [change.format(digits=digits) for change in DIFFERENT[case]]
+    with launch_on(machines, tmp_path, overrides, port, changes) as launchers:
+        # Not 75, at which the loop of docs/distributed.md would try again.
+        assert [launcher.wait() for launcher in launchers] == [1, 1]
+        for launcher in launchers:
+            (line,) = [line for line in launcher.log(0).splitlines() if "error: " in line]
+            assert all(f"{change.split('=')[0]} is " in line for change in changes)
+            assert "on rank 0" in line and "on rank 1" in line
+    assert not list(tmp_path.rglob("*.pdparams"))
+
+
+def test_machines_may_have_their_own_paths(tmp_path, overrides, digits, machines, port):
+    (tmp_path / "data").symlink_to(digits)
+    own = [
+        f"DataLoader.Train.dataset.image_root={tmp_path / 'data'}",
+        f"DataLoader.Train.dataset.cls_label_path={tmp_path / 'data' / 'train_96.txt'}",
+        "DataLoader.Train.loader.num_workers=0",
+        "Global.output_dir=elsewhere",
+    ]
+    with launch_on(machines, tmp_path, [*overrides, "Global.epochs=1"], port, own) as launchers:
+        assert [launcher.wait() for launcher in launchers] == [0, 0]

@@ -40,6 +40,7 @@ from .label_lists import LabelLists
 from .loading import pretrained_loader
 from .progress import Progress
 from .run import plain, run_folder
+from .run_settings import batches_of, settings_to_share
 from .training_run import TrainingRun
 
 _RESUME = "Resume with -o Global.checkpoints=auto"
@@ -98,23 +99,27 @@ class _Hooks:
 
     def build(self, original: Any, engine: Any, config: Any, mode: str = "train") -> None:
         """``Engine.__init__``: checks the config before anything is built from it."""
-        with self._checked(config, mode), self.images.counted(engine, config["Global"]):
+        with self._checked(config, mode) as built:
             # Building changes the config.
             self._configs[engine] = plain(config)
-            original(engine, config, mode)
+            with self.images.counted(engine, config["Global"]):
+                original(engine, config, mode)
+            built.update(batches_of(engine))
 
     @contextlib.contextmanager
-    def _checked(self, config: Any, mode: str) -> Iterator[None]:
-        if mode != "train":
+    def _checked(self, config: Any, mode: str) -> Iterator[dict[str, str]]:
+        if mode not in ("train", "eval"):
             check_config(self._ppcls, config, mode)
             with explained(self._ppcls, config, mode):
-                yield
+                yield {}
             return
+        several = distributed.get_world_size() > 1
+        settings = settings_to_share(self._ppcls, config, mode) if several else {}
         warnings, failure = [], None
         try:
             # The files are the same for all processes. This is before they connect: until then the
             # others wait for rank 0 without the watchdog's timeout.
-            if distributed.get_rank() == 0 and is_wanted(config):
+            if mode == "train" and distributed.get_rank() == 0 and is_wanted(config):
                 warnings = check_run(self._ppcls, config)
             else:
                 check_config(self._ppcls, config, mode)
@@ -122,10 +127,11 @@ class _Hooks:
             failure = error
         self._said = {str(warning) for warning in warnings}
         try:
-            with watch_building(_timeout(config), failure, self.logger.warning):
-                self._lock_folder(config)
+            with watch_building(_timeout(config), failure, settings, self.logger.warning) as built:
+                if mode == "train":
+                    self._lock_folder(config)
                 with explained(self._ppcls, config, mode):
-                    yield
+                    yield built
         except BaseException:
             self._unlock_folder()
             raise

@@ -515,7 +515,7 @@ def test_all_that_differs_is_said_at_once(train, copy_of_whole, log, digits, tmp
     for part in (
         *("Optimizer.momentum 0.9 -> 0.5", "Loss.Train.CELoss.epsilon 0.1 -> null"),
         *(
-            "cls_label_path content ",
+            'cls_label_path "a list of 40 lines, ',
             "Global.epochs 3 -> 4",
             "kept from the checkpoint: Global.seed",
         ),
