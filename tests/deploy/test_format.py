@@ -302,12 +302,6 @@ DAMAGE = {
         change_description(lambda c: c["PostProcess"]["Topk"].update(topk=float("inf"))),
         "Export the model again",
     ),
-    "more names than classes can be": (
-        lambda f: (f / "inference.yml").write_text(
-            (f / "inference.yml").read_text() + "    - x\n" * 2**17
-        ),
-        "inference.yml, .*more than",
-    ),
     "no JSON": (lambda f: (f / "metadata.json").write_text("{"), "Export the model again"),
     "deep JSON": (lambda f: (f / "metadata.json").write_text("[" * 10**5), "Export the model"),
     "no YAML": (lambda f: (f / "inference.yml").write_text("a: ["), "Export the model again"),
