@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 
+import paddle
 import pytest
 
 from paddleclas_eca import cli
@@ -40,6 +41,31 @@ def test_json_has_a_line_per_image(finished_export, pictures, expected, capsys):
             "label_names": found.names,
         }
     assert len(out.splitlines()) == 4
+
+
+def test_what_paddle_prints_is_not_among_the_predictions(exported, pictures, capfd):
+    """It names a function when it first runs a mean, of which ours have none."""
+
+    class Mean(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.scores = paddle.nn.Linear(3, 10)
+
+        def forward(self, x):
+            return self.scores(x.mean([2, 3]))
+
+    spec = paddle.static.InputSpec([None, 3, 32, 32], "float32", "x")
+    network = paddle.jit.to_static(Mean(), input_spec=[spec], full_graph=True)
+    network.eval()
+    paddle.jit.save(network, str(exported / "inference"))
+    file = exported / "metadata.json"
+    metadata = json.loads(file.read_text())
+    del metadata["files"], metadata["sha256"]
+    file.write_text(json.dumps(metadata))
+    capfd.readouterr()
+    code, out, _ = predict(capfd, exported, *pictures, "--format", "json")
+    assert code == 0
+    assert [json.loads(line)["file_name"] for line in out.splitlines()] == pictures
 
 
 def test_csv_has_a_line_per_class(finished_export, pictures, expected, capsys):
