@@ -123,13 +123,13 @@ class _Hooks:
                 warnings = check_run(self._ppcls, config)
             else:
                 check_config(self._ppcls, config, mode)
+            if mode == "train":
+                self._lock_folder(config)
         except UserError as error:
             failure = error
         self._said = {str(warning) for warning in warnings}
         try:
             with watch_building(_timeout(config), failure, settings, self.logger.warning) as built:
-                if mode == "train":
-                    self._lock_folder(config)
                 with explained(self._ppcls, config, mode):
                     yield built
         except BaseException:
