@@ -132,6 +132,7 @@ def test_names_and_values_are_read_as_before(ppcls):
     assert read == {"A": {"b": [1, "x"], "c": "gpu", "d": 0.0005, "e": None}}
 
 
+@pytest.mark.slow
 def test_overrides_of_paddleclas_scripts_execute_nothing(run_python, tmp_path, config_file):
     (tmp_path / "show.py").write_text(
         "from ppcls.utils import config\n"
