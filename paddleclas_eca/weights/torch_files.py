@@ -136,7 +136,10 @@ class _Storages:
         if kind != "storage" or any(view) or code is None:
             return Other(name.name)
         storage = Storage(np.dtype(code), size, lambda: self._read(key))
-        return self.found.setdefault(key, storage)
+        first = self.found.setdefault(key, storage)
+        if (first.dtype, first.size) != (storage.dtype, storage.size):
+            raise pickle.UnpicklingError("it refers to a storage in two ways")
+        return first
 
 
 def _machine(budget: Budget, storages: _Storages | None = None) -> Machine:
