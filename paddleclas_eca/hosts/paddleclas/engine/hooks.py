@@ -36,6 +36,7 @@ from .corrupt_images import CorruptImages
 from .evaluated_text import execute_nothing
 from .export import export_folder
 from .foreign_files import guard
+from .inference import infer_all
 from .label_lists import LabelLists
 from .loading import pretrained_loader
 from .progress import Progress
@@ -66,6 +67,7 @@ def install(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     changes.wrap(engine, "__init__", hooks.build)
     changes.wrap(engine, "train", hooks.train)
     changes.wrap(engine, "eval", hooks.evaluate)
+    changes.wrap(engine, "infer", hooks.infer)
     changes.wrap(engine, "export", hooks.export)
 
     everywhere(save_load, "init_model", hooks.init_model)
@@ -185,7 +187,9 @@ class _Hooks:
             return original(engine, *args, **kwargs)
         return export_folder(self._ppcls, engine, partial(original, engine))
 
-    # Engine.infer needs no hook.
+    def infer(self, original: Any, engine: Any) -> Any:
+        """``Engine.infer``: predicts all images, or names one that it cannot."""
+        return infer_all(self._ppcls, engine, partial(original, engine))
 
     def init_model(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         """``init_model``: resumes complete checkpoints of the same network."""
