@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import shutil
+import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import sandbox
+from .inputs import command
 from .mutations import PLACES, mutate_bytes, put, remove
 
 # How a case can end. The first three are right.
@@ -22,6 +24,7 @@ HARMLESS = "harmless"  # accepted, and rightly
 WRONG = "accepted"  # though a checksum or the format tells
 VERDICTS = (HANDLED, HARMLESS, "traceback", "hang", "over memory", WRONG)
 FAILURES = VERDICTS[2:]
+_COMMAND_EVERY, _COMMAND_TIMEOUT = 50, 300
 
 
 class Mutated(NamedTuple):
@@ -64,6 +67,8 @@ class Campaign:
         attempt: reads the input in a directory; returns the verdict and why, and lets every
             exception through that users would see as a traceback.
         warm: imports what the attempts need, once.
+        command: words of the command that every 50th case is also given to, in a process of its
+            own, with the mutated file in place of ``{}``; none for manifests, which need a training run.
     """
 
     name: str
@@ -74,6 +79,7 @@ class Campaign:
     mutate: Mutate
     attempt: Callable[[Case], tuple[str, str]]
     warm: Callable[[], None]
+    command: tuple[str, ...] = ()
 
 
 @dataclass
@@ -141,11 +147,27 @@ def run(
             log.unlink(missing_ok=True)
             ending = sandbox.call(attempt, campaign.limits, log)
             verdict, why = (ending.problem, ending.answer) if ending.problem else ending.answer
+            if campaign.command and number % _COMMAND_EVERY == 0 and verdict not in FAILURES:
+                problem = _run_command(campaign, place, done.file)
+                verdict, why = problem or (verdict, why)
             result = Result(number, done, verdict, why, ending.seconds, ending.memory)
             if verdict in FAILURES:
                 _keep(keep / campaign.name / str(number), place, log, result)
             remove(place)
             yield result
+
+
+def _run_command(campaign: Campaign, folder: Path, file: str) -> tuple[str, str] | None:
+    """What is wrong with how the real command ends, if anything."""
+    words = [word.replace("{}", file) for word in campaign.command]
+    try:
+        finished = command(*words, cwd=folder, timeout=_COMMAND_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return "hang", f"{words} takes more than {_COMMAND_TIMEOUT} seconds"
+    printed = f"{finished.stdout}{finished.stderr}"
+    if finished.returncode not in (0, 1) or sandbox.shows_traceback(printed):
+        return "traceback", f"{words} ends with {finished.returncode}: {printed[-1000:]}"
+    return None
 
 
 @contextlib.contextmanager

@@ -303,4 +303,5 @@ CAMPAIGN = Campaign(
     mutate=_mutate,
     attempt=_attempt,
     warm=_warm,
+    command=("predict", EXPORTED, _IMAGE),
 )

@@ -320,4 +320,5 @@ CAMPAIGN = Campaign(
     mutate=_mutate,
     attempt=_attempt,
     warm=_warm,
+    command=("predict", EXPORTED, "0.png", _IMAGE),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -41,7 +42,7 @@ def data_overrides(data: Path | str) -> list[str]:
     return overrides
 
 
-def command(*words: object, cwd: Path) -> subprocess.CompletedProcess:
+def command(*words: object, cwd: Path, timeout: float | None = None) -> subprocess.CompletedProcess:
     """Run ``paddleclas-eca WORDS``."""
     return subprocess.run(
         [sys.executable, "-c", _COMMAND, *map(str, words)],
@@ -51,6 +52,7 @@ def command(*words: object, cwd: Path) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         errors="replace",
+        timeout=timeout,
     )
 
 
@@ -60,12 +62,15 @@ def options(overrides: Sequence[str]) -> list[str]:
 
 
 def make_inputs(folder: Path) -> None:
-    """Prepare data, train, export and convert in ``folder``, unless that is done.
+    """Prepare data, train, export and convert in ``folder``, unless this package has done so.
 
     Raises:
         RuntimeError: a command fails.
     """
-    if (folder / "done").exists():
+    done, package = folder / "done", hashlib.sha256()
+    for file in sorted((REPOSITORY / "paddleclas_eca").rglob("*.py")):
+        package.update(file.read_bytes())
+    if done.exists() and done.read_text() == package.hexdigest():
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -85,7 +90,7 @@ def make_inputs(folder: Path) -> None:
         if finished.returncode:
             raise RuntimeError(f"{words} failed:\n{finished.stdout}{finished.stderr}")
     _write_legacy(folder / "weights.pth", folder / "legacy.pth")
-    (folder / "done").touch()
+    done.write_text(package.hexdigest())
 
 
 def _write_legacy(source: Path, target: Path) -> None:

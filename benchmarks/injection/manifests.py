@@ -220,8 +220,8 @@ def _attempt(case: Case) -> tuple[str, str]:
     except UserError as error:
         said.append(str(error))
         accepted = False
-    if newest is None or not accepted and newest.path.name != _OTHER:
-        return WRONG, f"auto resumes from {newest}, and {_OTHER} is whole"
+    if newest is None or not accepted and newest.path.name == name:
+        return WRONG, f"auto resumes from {newest}, and another checkpoint is whole"
     if not accepted:
         return HANDLED, said[-1]
     reason = _told(case, state)

@@ -374,4 +374,5 @@ CAMPAIGN = Campaign(
     mutate=_mutate,
     attempt=_attempt,
     warm=_warm,
+    command=("check", "-c", _CONFIG),
 )

@@ -324,4 +324,5 @@ CAMPAIGN = Campaign(
     mutate=_mutate,
     attempt=_attempt,
     warm=_warm,
+    command=("convert", "{}", "--model", NETWORK, "--output", "command.pdparams"),
 )
