@@ -68,7 +68,7 @@ class Campaign:
             exception through that users would see as a traceback.
         warm: imports what the attempts need, once.
         command: words of the command that every 50th case is also given to, in a process of its
-            own, with the mutated file in place of ``{}``; none for manifests, which need a training run.
+            own, with the mutated file in place of ``{}``.
     """
 
     name: str
