@@ -177,7 +177,7 @@ def _check_key(key: Any) -> None:
     plain = key is None or type(key) in (str, bytes, bool, float)
     if not plain and not (type(key) is int and -(2**63) <= key < 2**63):
         raise pickle.UnpicklingError(
-            f"it holds a key that is neither text nor a number: {key!r:.100}"
+            f"it holds a key that is neither text nor a number: {_shown(key)}"
         )
 
 
