@@ -122,6 +122,12 @@ def watch_building(
         distributed.init_parallel_env()  # a later call changes nothing
     except Exception as error:
         raise (failure or error) from None
+    if not distributed.is_initialized():
+        raise failure or UserError(
+            "PADDLE_TRAINERS_NUM announces several processes, and Paddle does not connect them. "
+            "Start them with python -m paddle.distributed.launch, which sets "
+            "PADDLE_DISTRI_BACKEND=gloo for CPUs"
+        )
     # First of all: the watchdog itself depends on a setting. Sent by all to all: rank 0 may end
     # before its watchdog knows the processes to inform.
     reports: list[tuple[str, Mapping[str, str]]] = []

@@ -6,6 +6,7 @@ The shipped config of a network is its recipe.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +102,7 @@ def _recipe(config: Config) -> Config | None:
     Small images, such as those of CIFAR-10, have recipes of their own.
     """
     file = resource_root() / FOLDER / f"{config['Arch'].get('name')}.yaml"
-    if not file.is_file():
+    if not os.path.isfile(file):  # unlike Path.is_file, False for a name that is too long
         return None
     recipe = load_yaml(file)
     section, key = "Global", "image_shape"

@@ -35,6 +35,10 @@ def test_the_right_rate_for_another_batch_is_named(rate_of):
     assert len(rate_of("ECA_ResNet50", 4, sampler={"batch_size": 128})) == 1
 
 
+def test_a_name_that_is_too_long_for_a_file_has_no_recipe(rate_of):
+    assert rate_of("ECA_ResNet50", 1, Arch={"name": "x" * 100_000}) == []
+
+
 def test_rates_that_are_scaled_or_are_not_to_be(rate_of):
     assert rate_of("ECA_ResNet50", 1, sampler={"batch_size": 256}) == []
     assert rate_of("ECA_ResNet50", 2, Global={"update_freq": 2}) == []
