@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import mmap
 import threading
@@ -209,6 +210,8 @@ def checking_loader(begin: Callable[[Any], tuple[Reading, list[Tally]]]) -> type
                     raise
             del batches
             if cause:
+                # A worker that is forked later would wait forever for what is left of the loader.
+                gc.collect()
                 raise cause
 
     return DataLoader

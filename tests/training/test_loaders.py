@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import multiprocessing
 
@@ -74,8 +73,6 @@ def end_of(dataset, how, **options):
         end = sum(1 for _ in loader)
     except UserError as error:
         end = str(error)
-    del loader
-    gc.collect()
     return [end, len(multiprocessing.active_children())]
 
 

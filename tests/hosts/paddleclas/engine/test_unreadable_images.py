@@ -288,3 +288,43 @@ def test_reading_a_data_set_directly_is_bounded_too(make_engine, unreadable):
 def test_all_data_sets_that_retry_are_counted(ppcls):
     names = {dataset.__name__ for dataset in CorruptImages(ppcls).datasets}
     assert {"CommonDataset", "MultiLabelDataset", "VeriWild", "MSMT17"} <= names
+
+
+@pytest.fixture
+def sizes(digits, lists, tmp_path):
+    """Changes of a config: images of two sizes without a resize."""
+
+    def make(part):
+        cv2.imwrite(str(tmp_path / "large.png"), np.zeros((40, 44, 3), "uint8"))
+        text = (digits / "train_40.txt").read_text()
+        (tmp_path / "list.txt").write_text(f"{text}{tmp_path}/large.png 0\n")
+        return {
+            "Global.preflight": False,
+            f"{part}.dataset.cls_label_path": str(tmp_path / "list.txt"),
+            f"{part}.dataset.transform_ops": [{"DecodeImage": {"to_rgb": True}}],
+            f"{part}.sampler.batch_size": 41,
+        }
+
+    return make
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_images_of_different_sizes_are_named(make_engine, sizes, mode):
+    part = TRAIN if mode == "train" else EVAL
+    with pytest.raises(UserError) as raised:
+        getattr(make_engine(sizes(part), mode=mode), mode)()
+    message = str(raised.value)
+    assert message.startswith(f"{part}: ") and "[3, 8, 8]" in message
+    assert "[3, 40, 44]" in message and "large.png" in message and "ResizeImage" in message
+
+
+def test_a_transform_of_batches_that_fails_is_reported(make_engine):
+    mixup = {f"{TRAIN}.dataset.batch_transform_ops": [{"MixupOperator": {"alpha": 0.2}}]}
+    engine = make_engine({**mixup, "Metric.Train": []})
+
+    def fail(samples):
+        raise ValueError("no such pixel")
+
+    engine.train_dataloader.collate_fn = fail
+    with pytest.raises(UserError, match=rf"^{TRAIN}: a batch .*ValueError: no such pixel"):
+        engine.train()
