@@ -134,7 +134,8 @@ class Reading:
         indices, self._indices = self._indices, []
         try:
             batch = collate(samples)
-            if any(str(getattr(part, "dtype", "")) == "object" for part in batch):
+            parts = batch if isinstance(batch, (list, tuple)) else [batch]
+            if any(str(getattr(part, "dtype", "")) == "object" for part in parts):
                 raise TypeError("it would be a batch of Python objects")
             return batch
         except (Exception, SystemExit) as error:
