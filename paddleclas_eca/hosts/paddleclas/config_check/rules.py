@@ -179,7 +179,7 @@ def _incomplete_loader(config: Config, place: str) -> Iterator[Finding]:
 
 def _without_metrics(config: Config, mode: str) -> Iterator[Finding]:
     """PaddleClas needs a metric to evaluate, and to export."""
-    if config.get("Metric") is None:
+    if not config.get("Metric"):
         config["Metric"] = type(config)()
     for name in ("Loss", "Metric"):
         # It stumbles over empty lists, not over absent ones.

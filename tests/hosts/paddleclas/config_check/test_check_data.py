@@ -93,6 +93,16 @@ def test_classes_without_images(look, tmp_path):
     assert "10, 11, 12 and 1 more" in found[0].message and "Arch.class_num" in found[0].message
 
 
+def test_a_huge_number_of_classes_takes_no_memory(look):
+    import tracemalloc
+
+    tracemalloc.start()
+    found = look({"Arch": {"name": "TinyNet", "class_num": 10**8}, NAMES: None})
+    assert tracemalloc.get_traced_memory()[1] < 2**27
+    tracemalloc.stop()
+    assert any("99,999,990 of 100,000,000" in finding.message for finding in found)
+
+
 def test_images_that_do_not_exist_or_do_not_decode(look, with_list, tmp_path):
     (tmp_path / "x.png").write_bytes(b"no image")
     missing, corrupt = look(with_list([f"{tmp_path}/x.png 0", "no/such.png 3"]))

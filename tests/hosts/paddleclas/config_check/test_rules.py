@@ -33,6 +33,13 @@ def test_a_section_that_is_none_is_one_error(ppcls, make_config, section, value)
     assert len([p for p in places if p.split(".")[0] == section]) == 1, found
 
 
+@pytest.mark.parametrize("section", ["Metric", "Infer", "AMP", "EMA", "Slim"])
+@pytest.mark.parametrize("value", [[], "", 0, False], ids=repr)
+def test_an_empty_value_of_an_optional_section(ppcls, make_config, section, value):
+    for mode in ("train", "eval"):
+        check_config(ppcls, make_config({section: value}), mode)
+
+
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
