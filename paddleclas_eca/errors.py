@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import difflib
 import errno
+import itertools
 import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
@@ -118,6 +119,17 @@ def suggestion(name: str, valid: Iterable[str], how_many: int = 3) -> str:
         return ""
     near = [candidate for ratio, candidate in ranked if ratio > ranked[0][0] - 0.05]
     return f". Did you mean {' or '.join(near[:how_many])}?"
+
+
+def numbers_without(count: int, present: Collection[int], shown: int = 4) -> tuple[int, str]:
+    """How many of the numbers below ``count`` are not in ``present``, and the first of them.
+
+    A config can have any number of classes, so that they are counted without a list of them.
+    """
+    missing = count - sum(0 <= number < count for number in present)
+    numbers = (number for number in range(count) if number not in present)
+    listed = ", ".join(map(str, itertools.islice(numbers, min(missing, shown))))
+    return missing, listed + (f" and {missing - shown:,} more" if missing > shown else "")
 
 
 def excerpt(items: Sequence[Any], shown: int = 4) -> str:

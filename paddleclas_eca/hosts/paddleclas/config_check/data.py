@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from ....data.label_lists import (
     read_list,
     wrong_labels,
 )
-from ....errors import UserError
+from ....errors import UserError, numbers_without
 from ....models.layers import image_channels
 from ....training.corrupt_images import DEFAULT_SHARE
 from ..locate import PaddleClas
@@ -195,15 +194,11 @@ def _of_labels(
     for found in wrong_labels(listed, entries, classes, key):
         yield error(f"{place}.cls_label_path", str(found))
     labels = {entry.label for entry in entries}
-    # A config can have any number of classes, so they are not listed.
-    without = (classes or 0) - sum(0 <= label < (classes or 0) for label in labels)
+    without, numbers = numbers_without(classes or 0, labels, NAMED)
     if without > 0:
-        first = islice((number for number in range(classes) if number not in labels), NAMED)
-        more = f" and {without - NAMED:,} more" if without > NAMED else ""
         yield warning(
             f"{place}.cls_label_path",
-            f"{listed} has no image of {without:,} of {classes:,} classes ({key}): "
-            f"{', '.join(map(str, first))}{more}",
+            f"{listed} has no image of {without:,} of {classes:,} classes ({key}): {numbers}",
         )
 
 

@@ -23,7 +23,7 @@ from ....checks.findings import ERROR, Finding, error, warning
 from ....configs import Config, resource_root, section
 from ....data.class_names import read_class_names
 from ....data.label_lists import read_list
-from ....errors import UserError, excerpt, suggestion
+from ....errors import UserError, numbers_without, suggestion
 from ....runtime import ONEDNN_FLAGS, check_device
 from ....training.checkpoints import AUTO, is_half_saved
 from ..locate import PaddleClas
@@ -309,13 +309,13 @@ def check_class_names(ppcls: PaddleClas, config: Config, mode: str) -> Iterator[
         yield error(key, f"{found}. {how}")
         return
     key_of, classes = class_count(network_section(config), config["Global"])
-    unnamed = [number for number in range(classes or 0) if number not in names]
+    unnamed, numbers = numbers_without(classes or 0, names)
     if unnamed:
         # PaddleClas fails when it predicts one of them; exported models name them by number.
         yield (warning if mode == "export" else error)(
             key,
-            f"{given} has no name for {len(unnamed):,} of {classes:,} classes ({key_of}): "
-            f"{excerpt(unnamed)}. {how}",
+            f"{given} has no name for {unnamed:,} of {classes:,} classes ({key_of}): {numbers}. "
+            f"{how}",
         )
     elif classes is not None and len(names) > classes:
         yield warning(
