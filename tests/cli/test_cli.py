@@ -164,6 +164,6 @@ def test_unpacked_wheel_exports_from_anywhere(wheel, tmp_path, run_python):
     assert (work / "inference" / "digits" / "inference.pdiparams").is_file()
 
 
-def test_commands_run_as_a_module(run_python):
-    finished = run_python("-m", "paddleclas_eca", "summary", "--help")
+def test_commands_run_as_a_module(run_python, tmp_path):
+    finished = run_python("-m", "paddleclas_eca", "summary", "--help", cwd=tmp_path)
     assert "paddleclas-eca summary" in finished.stdout

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from ....data.decoding import is_truncated_jpeg
-from ....errors import UserError
-from ....files import open_foreign
 from ..locate import PaddleClas
 from ..monkeypatch import ModuleView, MonkeyPatch
 from ..source import source_has
@@ -37,37 +35,6 @@ def _install_truncated_jpeg(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
         return original(self, image, *args, **kwargs)
 
     changes.wrap(ppcls.module("data.preprocess.ops.operators").DecodeImage, "__call__", decode)
-
-
-def _install_infer_image(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
-    engine = ppcls.module("engine.engine")
-    opened = ""
-
-    def open_image(path: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal opened
-        opened = str(path)
-        return open_foreign(path, *args, **kwargs)
-
-    def preprocess(step: Any, image: Any) -> Any:
-        try:
-            return step(image)
-        except Exception as error:
-            raise UserError(
-                f"Infer.infer_imgs: {opened} cannot be read as an image, or does not fit "
-                f"Infer.transforms: {type(step).__name__} fails with {type(error).__name__}: "
-                f"{error}"
-            ) from error
-
-    def infer(original: Any, self: Any) -> Any:
-        steps = self.preprocess_func
-        self.preprocess_func = [partial(preprocess, step) for step in steps]
-        try:
-            return original(self)
-        finally:
-            self.preprocess_func = steps
-
-    changes.set(engine, "open", open_image)
-    changes.wrap(engine.Engine, "infer", infer)
 
 
 def _multi_label_dataset(ppcls: PaddleClas) -> Any:
@@ -163,15 +130,6 @@ PATCHES = [
         symptom="the missing part of a truncated JPEG is trained on as grey or noise",
         needed=_decodes_truncated_jpegs,
         install=_install_truncated_jpeg,
-    ),
-    Patch(
-        name="infer-image",
-        versions="PaddleClas 2.4.2 and release/2.5; develop skips such images",
-        symptom="infer on a corrupt image: 'NoneType' object has no attribute 'shape'",
-        needed=lambda ppcls: (
-            not source_has(ppcls.module("engine.engine").Engine.infer, "except Exception")
-        ),
-        install=_install_infer_image,
     ),
     Patch(
         name="label-ratio",

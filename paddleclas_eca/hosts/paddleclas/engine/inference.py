@@ -75,11 +75,12 @@ class _Preparation:
             try:
                 image = operator(image)
             except Exception as error:  # PaddleClas and OpenCV raise any
+                kind = type(operator).__name__
                 text = " ".join(str(error).split())[:300]
+                fault = "cannot be read as an image" if kind == "DecodeImage" else "cannot be used"
                 raise _Refused(
-                    f"Infer.infer_imgs: {type(operator).__name__} fails on {name}: "
-                    f"{type(error).__name__}: {text}. Replace or remove the image, or change "
-                    f"Infer.transforms"
+                    f"Infer.infer_imgs: {name} {fault}: {kind} fails with {type(error).__name__}: "
+                    f"{text}. Replace or remove it, or change Infer.transforms"
                 ) from None
         shape = np.shape(image)
         if number % self._batch_size == 0:

@@ -168,17 +168,6 @@ def test_truncated_jpegs_are_errors(ppcls):
         decode(JPEG[: len(JPEG) // 2])
 
 
-@pytest.mark.without_patch("infer-image", Exception, "NoneType|empty|invalid input|truncated")
-@pytest.mark.parametrize("content", [b"no image", b"", JPEG[: len(JPEG) // 2]])
-def test_inference_names_a_corrupt_image(make_engine, digits, tmp_path, content):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(next((digits / "val" / "3").iterdir()).read_bytes())
-    (folder / "b.jpg").write_bytes(content)
-    with pytest.raises(UserError, match=r"^Infer.infer_imgs: \S+/photos/b.jpg "):
-        make_engine({"Infer.infer_imgs": str(folder)}, mode="infer").infer()
-
-
 @pytest.mark.without_patch("label-ratio", UserError, "in a row")
 def test_multi_label_data_without_label_ratio(ppcls, digits, tmp_path):
     name = (digits / "train_40.txt").read_text().split()[0]

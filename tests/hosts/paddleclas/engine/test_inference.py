@@ -53,10 +53,15 @@ def test_batches_may_differ_in_size(infer):
     infer(image_of((9, 8)), batch_size=1)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_an_image_that_cannot_be_read_is_named(infer, batch_size):
-    with pytest.raises(UserError, match=r"^Infer\.infer_imgs: .*DecodeImage.*last\.png"):
-        infer(lambda path: path.write_bytes(b"no image"), batch_size=batch_size)
+@pytest.mark.parametrize(
+    ("content", "batch_size"), [(b"no image", 1), (b"", 2), (b"truncated", 2), (b"no image", 5)]
+)
+def test_an_image_that_cannot_be_read_is_named(infer, content, batch_size):
+    if content == b"truncated":
+        jpeg = cv2.imencode(".jpg", np.zeros((8, 8, 3), "uint8"))[1].tobytes()
+        content = jpeg[: len(jpeg) // 2]
+    with pytest.raises(UserError, match=r"^Infer\.infer_imgs: \S*last\.png cannot be read"):
+        infer(lambda path: path.write_bytes(content), batch_size=batch_size)
 
 
 def test_images_without_a_prediction_are_counted(infer, make_engine, monkeypatch, ppcls):
