@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -126,7 +125,10 @@ def _content(path: str) -> str:
         with open_foreign(path, "rb") as file:
             while block := file.readlines(1 << 20):
                 lines += len(block)
-                digest.update(re.sub(rb"[^\n]*[/\\]|\r", b"", b"".join(block)))
+                text = b"".join(block).replace(b"\r", b"").replace(b"\\", b"/")
+                # Ten times as fast as a regular expression, which ImageNet's list shows.
+                files = (line[line.rfind(b"/") + 1 :] for line in text.split(b"\n"))
+                digest.update(b"\n".join(files))
     except (UserError, OSError, ValueError):
         return path  # reported elsewhere
     return f"a list of {lines:,} lines, {digest.hexdigest()[:8]}"
