@@ -264,22 +264,23 @@ def _predicted(folder: Path) -> tuple[bool, str]:
 def _told(case: Case) -> str:
     """What tells that an image is damaged; or ``""``.
 
-    PNG has checksums. Of the others, and of those that are cut off, the pixels are compared.
+    PNG has checksums, and what is cut off lacks its end. Where the pixels are those of the
+    original, the damage is behind the image, as in later frames.
     """
     content = case.path.read_bytes()
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _png_damage(content)
     kind, _, what = case.what.partition(": ")
-    if what == _CUT and kind in VALID:
+    told = f"the end of {kind} is missing" if what == _CUT else ""
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        told = _png_damage(content)
+    if told and kind in VALID:
         import cv2
 
         images = [
             cv2.imdecode(np.frombuffer(data, "uint8"), cv2.IMREAD_COLOR)
             for data in (content, VALID[kind]())
         ]
-        if not np.array_equal(*images):
-            return f"the end of {kind} is missing"
-    return ""
+        return "" if np.array_equal(*images) else told
+    return told if content.startswith(b"\x89PNG") else ""
 
 
 def _png_damage(content: bytes) -> str:
