@@ -53,6 +53,8 @@ ELSEWHERE = {
     "benchmarks/communication.py": "tests/benchmarks/test_communication.py",
     "benchmarks/scaling.py": "tests/benchmarks/test_scaling.py",
     "def row(name)": "tests/test_backbone_configs.py",
+    # Processes import the file that starts them.
+    "pool.map(classify": "tests/deploy/test_serving.py",
     # Photographs of scikit-image, and half an hour.
     "prints": "docs/evidence/prints.md",
     # An etcd server.
