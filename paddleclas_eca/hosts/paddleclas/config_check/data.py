@@ -343,9 +343,11 @@ def _of_shared_memory(
 ) -> Iterator[Finding]:
     """Whether the batches that the workers prepare fit into the shared memory of this machine."""
     loader = section(config, *place.split(".")[:-1])
-    options, batch = section(loader, "loader") or {}, section(loader, "sampler", "batch_size")
-    workers = options.get("num_workers")
-    if not (outputs and options.get("use_shared_memory") and workers and isinstance(batch, int)):
+    shared, workers = (
+        section(loader, "loader", key) for key in ("use_shared_memory", "num_workers")
+    )
+    batch = section(loader, "sampler", "batch_size")
+    if not (outputs and shared and isinstance(workers, int) and isinstance(batch, int)):
         return
     try:
         free = shutil.disk_usage(_SHARED_MEMORY).free
