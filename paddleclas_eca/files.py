@@ -21,6 +21,7 @@ Writer = Union[bytes, str, Callable[[Path], object]]
 _LARGEST_FOREIGN = 2**30
 # Far more than any JSON file here has.
 _MOST_JSON_VALUES = 100_000
+_LONGEST_INTEGER = 30  # digits; Python takes very long for very long ones
 
 
 def sha256(file: Path) -> str:
@@ -60,6 +61,9 @@ def write_files(writers: Mapping[Path, Writer], *, durable: bool = False) -> Non
     Raises:
         UserError: a file cannot be written.
     """
+    for path in writers:
+        if not path.name:  # the working directory, or the root
+            raise UserError(f"{path} cannot be written: it is a directory")
     # The process id keeps processes that write the same files apart.
     drafts = {path: path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in writers}
     path = Path()
@@ -129,11 +133,23 @@ def read_json(path: str | os.PathLike[str], what: str, limit: int) -> Any:
         # Empty lists take 40 times the memory that they take in the file.
         if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_JSON_VALUES:
             raise ValueError(f"it has more than {_MOST_JSON_VALUES:,} values")
-        return json.loads(content, object_pairs_hook=_unique)
-    except RecursionError as error:
-        raise UserError(f"{path} is not valid JSON: it is nested too deeply") from error
+        return parse_json(content)
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error
+
+
+def parse_json(content: bytes) -> Any:
+    """The value of JSON of unknown origin; raises ValueError with the reason if it has none."""
+    try:
+        return json.loads(content, object_pairs_hook=_unique, parse_int=_integer)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _LONGEST_INTEGER:
+        raise ValueError("it has a very long number")
+    return int(digits)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -94,6 +94,14 @@ def test_places_where_no_file_can_be(tmp_path, target):
     assert content_of(tmp_path) == {"file": b"mine"}
 
 
+@pytest.mark.parametrize("target", [".", "/"])
+def test_a_place_without_a_name(tmp_path, monkeypatch, target):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is a directory"):
+        write_files({Path("first"): "1", Path(target): "2"})
+    assert content_of(tmp_path) == {}
+
+
 def test_a_link_is_replaced_not_followed(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to("file")
@@ -160,8 +168,17 @@ def test_large_limits_and_large_files_take_no_memory(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", '{"a": 1} 2', "[" * 90_000, "[" + "[]," * 2**20 + "1]", "9" * 10_000, "\ud800"],
-    ids=["empty", "cut", "two", "deep", "many", "long", "no text"],
+    [
+        "",
+        "{",
+        '{"a": 1} 2',
+        "[" * 90_000,
+        "[" + "[]," * 2**20 + "1]",
+        "9" * 10_000,
+        "9" * 40,
+        "\ud800",
+    ],
+    ids=["empty", "cut", "two", "deep", "many", "long", "digits", "no text"],
 )
 def test_json_that_is_damaged_or_stands_for_much(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content.encode("utf-8", "surrogatepass"))

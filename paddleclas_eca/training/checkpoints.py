@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Callable
 
 from ..errors import UserError, excerpt
-from ..files import flush, read_file, sha256
+from ..files import flush, parse_json, read_file, sha256
 from .run_lock import LOCK
 
 # Given in place of a path: resume from the newest complete checkpoint.
@@ -43,7 +43,6 @@ _ENDINGS = (".pdparams", ".pdopt")
 _SAVING = ".saving-"
 _READY = ".ready"
 _LARGEST_MANIFEST = 4 << 20  # bytes
-_LONGEST_INTEGER = 30  # digits; Python takes very long for very long ones
 
 
 @dataclass(frozen=True)
@@ -212,15 +211,11 @@ def _read_manifest(path: Path) -> Checkpoint:
     file = path.with_name(path.name + MANIFEST)
     try:
         content = read_file(file, "manifest", _LARGEST_MANIFEST)
-        manifest = json.loads(content, object_pairs_hook=_unique, parse_int=_integer)
-        return _parse(path, manifest, hashlib.sha256(content).hexdigest())
+        return _parse(path, parse_json(content), hashlib.sha256(content).hexdigest())
     except UserError as error:
         raise UserError(f"checkpoint {path}: {error}") from error
-    except RecursionError:
-        reason: object = "it is nested too deeply"
     except ValueError as error:
-        reason = error
-    raise UserError(f"checkpoint {path}: {file.name} is damaged: {reason}")
+        raise UserError(f"checkpoint {path}: {file.name} is damaged: {error}") from error
 
 
 def _parse(path: Path, manifest: Any, digest: str) -> Checkpoint:
@@ -269,17 +264,6 @@ def _parse(path: Path, manifest: Any, digest: str) -> Checkpoint:
 def _require(valid: bool, reason: str) -> None:
     if not valid:
         raise ValueError(reason)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    _require(len(entries) == len(pairs), "it has a key twice")
-    return entries
-
-
-def _integer(digits: str) -> int:
-    _require(len(digits) <= _LONGEST_INTEGER, "it has a very long number")
-    return int(digits)
 
 
 def _is_count(value: Any) -> bool:
