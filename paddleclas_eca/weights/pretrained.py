@@ -48,8 +48,6 @@ def create_model(
     """
     check_model(name)
     check_pretrained(name, pretrained, INSTEAD)
-    if pretrained == BACKBONE:
-        pretrained = plain_weights(name)
     model = MODELS[name](**options)
     load_pretrained(name, model, pretrained)
     return model
@@ -74,18 +72,22 @@ def load_pretrained(
     model: nn.Layer,
     pretrained: bool | str | os.PathLike[str] | None,
     warn: Callable[[str], None] = logging.getLogger(__name__).warning,
+    ssld: bool = False,
 ) -> None:
     """Load the weights, if any are given, as far as they fit.
 
     Args:
         name: name of the network, for messages.
         model: the network.
-        pretrained: a ``.pdparams`` file, or URL; or nothing.
+        pretrained: a ``.pdparams`` file, or URL; ``"backbone"``; or nothing.
         warn: called with a message about what does not fit.
+        ssld: ``"backbone"`` stands for the weights of PaddleClas's distillation.
 
     Raises:
         UserError: they cannot be loaded, or nothing in them fits.
     """
+    if pretrained == BACKBONE:
+        pretrained = plain_weights(name, ssld)
     if pretrained:
         report = load_weights(model, os.fspath(pretrained))
         if not report.complete:

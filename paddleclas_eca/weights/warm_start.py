@@ -39,18 +39,20 @@ def neutral_state(network: nn.Layer, state: Mapping[str, Any]) -> dict[str, Any]
         or one that does not follow a BatchNorm of ``state``, or whose input is not proportional
         to its output; nothing at all if ``state`` has attentions.
     """
+    layers = dict(network.named_sublayers(include_self=True))
     attentions = {
         path: layer
-        for path, layer in network.named_sublayers()
+        for path, layer in layers.items()
         if isinstance(layer, ChannelAttention) and path.rpartition(".")[2] in (_IN_BLOCK, _AFTER)
     }
-    if any(name.startswith(tuple(f"{path}." for path in attentions)) for name in state):
+    prefixes = tuple(f"{path}." for path in attentions)
+    if any(name.startswith(prefixes) for name in state):
         return {}
-    norms = {path: _norm_before(network, path) for path in attentions if attentions[path].gate}
+    norms = {path: _norm_before(layers, path) for path in attentions if attentions[path].gate}
     norms = {
         path: norm
         for path, norm in norms.items()
-        if norm and {f"{norm}.weight", f"{norm}.bias"} <= {*state}
+        if norm and f"{norm}.weight" in state and f"{norm}.bias" in state
     }
     inserted = {path: norm for path, norm in norms.items() if path.rpartition(".")[2] == _AFTER}
     for path in {*inserted} - _proportional(network, inserted):
@@ -59,16 +61,17 @@ def neutral_state(network: nn.Layer, state: Mapping[str, Any]) -> dict[str, Any]
     for path, norm in norms.items():
         for parameter in (f"{norm}.weight", f"{norm}.bias"):
             changes[parameter] = state[parameter] * 2
-        gate = f"{path}.{attentions[path].gate}"
-        changes[gate] = np.zeros(network.state_dict()[gate].shape, np.float32)
+        gate = attentions[path].gate
+        shape = attentions[path].state_dict()[gate].shape
+        changes[f"{path}.{gate}"] = np.zeros(shape, np.float32)
     return changes
 
 
-def _norm_before(network: nn.Layer, path: str) -> str | None:
+def _norm_before(layers: Mapping[str, nn.Layer], path: str) -> str | None:
     """Path of the last BatchNorm in the same block that comes before an attention."""
     block, _, own = path.rpartition(".")
     norm = None
-    for name, layer in sublayer(network, block).named_sublayers():
+    for name, layer in layers[block].named_sublayers():
         if name == own:
             break
         if isinstance(layer, _BATCH_NORMS):

@@ -10,7 +10,6 @@ from typing import Any, Callable
 from ...errors import UserError, check_option
 from ...models import MODELS, ImageClassifier, NamedModel
 from ...weights.pretrained import INSTEAD, check_pretrained, load_pretrained
-from ...weights.published import BACKBONE, plain_weights
 from .session import theseus_layer, warn
 
 
@@ -42,10 +41,8 @@ def factory(model: NamedModel) -> Callable[..., ImageClassifier]:
         for option in options:
             check_option(model.name, option, build.__signature__.parameters)
         check_pretrained(model.name, pretrained, INSTEAD)
-        if pretrained == BACKBONE:
-            pretrained = plain_weights(model.name, use_ssld)
         network = model(**options, network_class=theseus_class(model.network_class()))
-        load_pretrained(model.name, network, pretrained, warn)
+        load_pretrained(model.name, network, pretrained, warn, use_ssld)
         return_results_of(network, return_patterns, return_stages)
         return network
 

@@ -134,14 +134,13 @@ def _inspect(ppcls: PaddleClas, config: Config, processes: int, keep_lists: bool
 def _missing_weights(config: Config) -> Iterator[Finding]:
     named = {"Global.pretrained_model": config["Global"].get("pretrained_model")}
     for key, part in pretrained(config["Arch"]).items():
-        named[key] = part["pretrained"]
-        if named[key] == BACKBONE:
-            del named[key]
-            if part.get("name") in MODELS:
-                try:
-                    plain_weights(part["name"], bool(part.get("use_ssld")))
-                except UserError as failure:
-                    yield error(key, str(failure))
+        if part["pretrained"] != BACKBONE:
+            named[key] = part["pretrained"]
+        elif part.get("name") in MODELS:
+            try:
+                plain_weights(part["name"], bool(part.get("use_ssld")))
+            except UserError as failure:
+                yield error(key, str(failure))
     for key, path in named.items():
         if not isinstance(path, str) or path.startswith(("http://", "https://")):
             continue
