@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ....data.decoding import is_truncated_jpeg
+from ....files import open_foreign
 from ..locate import PaddleClas
 from ..monkeypatch import ModuleView, MonkeyPatch
 from ..source import source_has
@@ -94,7 +95,7 @@ def _install_missing_name(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
 
 def _install_utf8(ppcls: PaddleClas, changes: MonkeyPatch) -> None:
     for name in ("data.postprocess.topk", "data.postprocess.threshoutput", "utils.config"):
-        changes.set(ppcls.module(name), "open", partial(open, encoding="utf-8"))
+        changes.set(ppcls.module(name), "open", partial(open_foreign, encoding="utf-8"))
     handler = partial(logging.FileHandler, encoding="utf-8")
     changes.set(ppcls.module("utils.logger"), "logging", ModuleView(logging, FileHandler=handler))
 
